@@ -1,0 +1,44 @@
+# SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Makes the checkout importable under its collection name, and points every Ansible tool at it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pathlib
+from collections.abc import Generator
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+COLLECTIONS = ROOT / ".cache" / "collections"
+
+
+def _link_collection() -> None:
+    link = COLLECTIONS / "ansible_collections" / "hpc" / "virtual_cluster"
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if not link.is_symlink():
+        link.symlink_to(ROOT, target_is_directory=True)
+        # pytest has put the tree on the path already, and Python remembers that it was not there.
+        importlib.invalidate_caches()
+
+
+_link_collection()
+os.environ["ANSIBLE_COLLECTIONS_PATH"] = str(COLLECTIONS)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--lab-as-is", action="store_true", help="run proofs on the lab as it stands; for work on one proof, never for a verdict"
+    )
+    parser.addoption("--no-skips", action="store_true", help="a test that is skipped has failed: where everything it needs was installed")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.skipped and item.config.getoption("--no-skips"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped: {report.longrepr}"
+    return report
