@@ -1,0 +1,100 @@
+# SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs a plan inside an Ansible module.  The only place that asks for check mode, and the only file here that imports Ansible."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Optional
+
+from ansible.module_utils.basic import AnsibleModule
+
+from .model.errors import VcError
+from .planner.plan import Action, Done, ItemPlan, Plan
+
+# Applies all actions of a plan in one batch; answers the items that failed.  Actions of an item stop at its first failure.
+# It says what it has done as it goes: of an item that failed that alone tells whether anything changed.  Others are done as a whole.
+Apply = Callable[[Sequence[Action], Done], Mapping[str, VcError]]
+
+
+class Incomplete(Exception):
+    """Raised by `answer`: all was written, but it did not become what was asked for.  Carries the object as it is."""
+
+    def __init__(self, error: VcError, answer: Any) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.answer = answer
+
+
+def run(module: AnsibleModule, key: str, plan: Callable[[], Plan], apply: Apply, answer: Callable[[Plan, bool], Any]) -> None:
+    """Plan, apply unless in check mode, answer, leave.
+
+    Parameters
+    ----------
+    key : name of the returned object, e.g. ``networks``
+    plan : reads the backend and plans; a VcError from it means that nothing could be read or the whole input was refused
+    apply : writes; never called in check mode, when there is nothing to do, or when any item was refused
+    answer : the returned object; called with the plan and True when it has to be predicted rather than read back.  May raise Incomplete
+    """
+    try:
+        planned = plan()
+    except VcError as error:
+        refuse(module, error)
+    failures: Mapping[str, VcError] = {item.name: item.error for item in planned.items if item.error is not None}
+    applied: Sequence[Action] = []
+    if not failures:
+        applied = planned.actions
+        if applied and not module.check_mode:
+            done: list[Action] = []
+            try:
+                failures = apply(applied, done.append)
+            except VcError as error:
+                failures = {action.item: error for action in applied}
+            applied = [action for action in applied if action.item not in failures or any(action is one for one in done)]
+    outcome: dict[str, Any] = {
+        "changed": bool(applied),
+        "diff": planned.diff() if not failures else _diff_of(planned, {action.item for action in applied} - set(failures)),
+        "actions": [action.to_dict() for action in applied],
+    }
+    try:
+        outcome[key] = answer(planned, module.check_mode or bool(planned.errors))
+    except Incomplete as incomplete:
+        failures = _with(failures, incomplete.error)
+        outcome[key] = incomplete.answer
+    except VcError as error:
+        failures = _with(failures, error)
+    outcome["results"] = [
+        _result(item, failures.get(item.name), [action for action in applied if action.item == item.name]) for item in planned.items
+    ]
+    if failures:
+        first = next(iter(failures.values()))
+        more = f" (and {len(failures) - 1} more, see results)" if len(failures) > 1 else ""
+        module.fail_json(msg=f"{first}{more}", error_code=first.code, **outcome)
+    module.exit_json(**outcome)
+
+
+def refuse(module: AnsibleModule, error: VcError) -> None:
+    """Leave with a refusal that concerns the whole call; nothing was written."""
+    result = {"name": error.item, "changed": False, "state": "unknown", "actions": [], "msg": str(error), "error_code": error.code}
+    module.fail_json(msg=str(error), error_code=error.code, changed=False, diff={"before": {}, "after": {}}, actions=[], results=[result])
+
+
+def _with(failures: Mapping[str, VcError], error: VcError) -> Mapping[str, VcError]:
+    """What could not be written explains what did not become true, not the other way round."""
+    return failures if error.item in failures else {**failures, error.item: error}
+
+
+def _result(item: ItemPlan, error: Optional[VcError], done: Sequence[Action]) -> dict[str, Any]:
+    return {
+        "name": item.name,
+        "changed": bool(done),
+        "state": item.state if error is None else "failed",
+        "actions": [action.verb for action in done],
+        "msg": str(error) if error else "",
+        "error_code": error.code if error else "",
+    }
+
+
+def _diff_of(plan: Plan, done: set[str]) -> dict[str, dict[str, Any]]:
+    whole = plan.diff()
+    return {side: {name: state for name, state in items.items() if name in done} for side, items in whole.items()}
