@@ -1,0 +1,134 @@
+# SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reads what planning images needs, and carries the plan out: what module image_vault does on the vault host."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..model.errors import VcError
+from ..planner import images
+from ..planner.plan import Action, Done, ItemPlan, Plan, unheard
+from ..vault import directory_store
+from ..vault.lease_files import LeaseFiles
+from ..vault.lease_record import Lease
+from ..vault.registry import Registry
+from ..vault.store import Goldens, Store, find_golden
+
+
+class ImageActions:
+    """Golden images and node disks of one vault."""
+
+    def __init__(self, registry: Registry, store: Store) -> None:
+        self._registry = registry
+        self._store = store
+        self._files = LeaseFiles(registry)
+
+    def plan_goldens(self, requests: Sequence[images.GoldenRequest]) -> tuple[Plan, list[dict[str, Any]]]:
+        """All items, refused ones with their error, and ``images`` as it will be."""
+        goldens = self._store.goldens()
+        users = self._users(goldens)
+        planned = [self._plan_golden(request, goldens, users) for request in requests]
+        return Plan(tuple(item for item, _shown in planned)), [shown for _item, shown in planned]
+
+    def plan_disks(self, requests: Sequence[images.DiskRequest]) -> tuple[Plan, list[dict[str, Any]]]:
+        """As ``plan_goldens``, for disks."""
+        planned = [self._plan_disk(request) for request in requests]
+        return Plan(tuple(item for item, _shown in planned)), [shown for _item, shown in planned]
+
+    def apply_goldens(self, actions: Sequence[Action], done: Done = unheard) -> Mapping[str, VcError]:
+        """Import and remove; an item that fails does not stop the others."""
+        failures: dict[str, VcError] = {}
+        for action in actions:
+            if action.item in failures:
+                continue
+            name = action.item.partition("@")[0]
+            revision = int(action.details["revision"])
+            try:
+                if action.verb == "import":
+                    self._store.import_golden(name, revision, action.details["source"], action.details["format"])
+                    done(action)
+                    continue
+                # A lease given out since the plan was made would lose its disk.
+                with self._registry.lock(action.item):
+                    goldens = self._store.goldens()
+                    request = images.GoldenRequest(name, "absent", revision=revision)
+                    item, _shown = images.plan_golden(request, goldens, None, self._users(goldens))
+                    if item.actions:
+                        self._store.remove_golden(goldens[name][revision])
+                        done(action)
+            except VcError as error:
+                failures[action.item] = error
+        return failures
+
+    def apply_disks(self, actions: Sequence[Action], done: Done = unheard) -> Mapping[str, VcError]:
+        """Clone, grow and remove; an item that fails does not stop the others."""
+        failures: dict[str, VcError] = {}
+        for action in actions:
+            cluster, _slash, node = action.item.partition("/")
+            try:
+                if action.verb == "clone":
+                    golden = find_golden(self._store.goldens(), action.details["image"], f"making the disk of {action.item}")
+                    self._store.make_disk(cluster, node, golden, int(action.details["disk_mib"]))
+                    done(action)
+                    continue
+                with self._registry.lock(action.item):
+                    size = int(action.details.get("disk_mib", 0))
+                    request = images.DiskRequest(cluster, node, "absent" if action.verb == "remove" else "present", "", size)
+                    item, _shown = self._disk(request)
+                    disk = self._store.disks().get(cluster, {}).get(node)
+                    if not item.actions or disk is None:
+                        continue
+                    if action.verb == "grow":
+                        self._store.grow_disk(disk, size)
+                        done(action)
+                        continue
+                    # First: a lease that remembers a disk refuses to begin anew from the image.
+                    lease = self._files.read(cluster, node)
+                    if lease.generation:
+                        self._files.write(replace(lease, generation=0, image="", size_mib=0))
+                    self._store.remove_disk(disk)
+                    done(action)
+            except VcError as error:
+                failures[action.item] = error
+        return failures
+
+    def _plan_golden(
+        self, request: images.GoldenRequest, goldens: Goldens, users: Mapping[str, list[str]]
+    ) -> tuple[ItemPlan, dict[str, Any]]:
+        try:
+            if request.state == "absent":
+                return images.plan_golden(request, goldens, None, users)
+            found = directory_store.fingerprint(request.source)
+            size_mib = directory_store.source_size_mib(request.source, request.source_format)
+            hashed = images.needs_hash(request, goldens.get(request.name, {}), found, size_mib)
+            source = images.Source(found, size_mib, directory_store.sha256_of(found.path) if hashed else "")
+            return images.plan_golden(request, goldens, source, users)
+        except VcError as error:
+            shown = {"name": request.name, "revision": request.revision or 0, "image": request.item, "state": "failed"}
+            return ItemPlan(request.item, "failed", error=_about(request.item, error)), shown
+
+    def _plan_disk(self, request: images.DiskRequest) -> tuple[ItemPlan, dict[str, Any]]:
+        try:
+            return self._disk(request)
+        except VcError as error:
+            shown = {"cluster": request.cluster, "node": request.node, "state": "failed"}
+            return ItemPlan(request.item, "failed", error=_about(request.item, error)), shown
+
+    def _disk(self, request: images.DiskRequest) -> tuple[ItemPlan, dict[str, Any]]:
+        clusters = self._registry.read().clusters
+        leases = {request.cluster: self._files.of(request.cluster)}
+        return images.plan_disk(request, clusters, self._store.goldens(), self._store.disks(), leases)
+
+    def _users(self, goldens: Goldens) -> dict[str, list[str]]:
+        clusters = self._registry.read().clusters
+        leases: dict[str, dict[str, Lease]] = {name: self._files.of(name) for name in clusters}
+        return images.users_of_goldens(clusters, goldens, self._store.disks(), leases)
+
+
+def _about(item: str, error: VcError) -> VcError:
+    if item in error.item:
+        return error
+    return VcError(error.code, f"{item} ({error.item})", error.tried, error.detail, error.remedy)

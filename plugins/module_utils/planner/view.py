@@ -1,0 +1,173 @@
+# SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One picture of all virtual clusters, joined from what the vault, Slurm and the frontends' libvirt each say.  No I/O.
+
+A job is part of a cluster only if its computes are leased to it, or if it is pending and its user and account are authorized by the
+registry.  Whatever else claims a cluster is listed as rejected, with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Optional
+
+from ..model.noderange import natural_key
+from ..model.states import NodeState
+from ..model.units import format_duration
+
+COLUMNS = ("cluster", "name", "role", "state", "computeset", "host", "mac", "address", "left")
+
+
+def join(infos: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Join results of ``vc_info``, in any order; those that gathered nothing of a kind add nothing of it.
+
+    Answers
+    -------
+    rows : one per node of every cluster, by cluster, frontends first, then by name: cluster, name, role, state, computeset, host, mac,
+        address, account, job_id (None without a job), left_seconds (None without a walltime) and left (as text)
+    computesets : one per job that counts: cluster, name, job_id, state, user, account, nodes, hosts, reason, left_seconds, left
+    rejected : one per job that claims a cluster and does not count: cluster, computeset, job_id, user, account, state, reason
+    drift : sentences about what does not fit together
+    """
+    known = [info for info in infos if isinstance(info, Mapping)]
+    clusters: dict[str, Mapping[str, Any]] = {}
+    for vault in _parts(known, "vault"):
+        clusters.update(vault.get("clusters") or {})
+    jobs = [job for slurm in _parts(known, "slurm") for job in slurm.get("jobs") or []]
+    frontends = {
+        (domain["cluster"], domain["node"]): domain for libvirt in _parts(known, "libvirt") for domain in libvirt.get("frontends") or []
+    }
+    counted, rejected = _sort_out(clusters, jobs)
+    drift: list[str] = []
+    rows: list[dict[str, Any]] = []
+    for name in sorted(clusters):
+        entry = clusters[name]
+        holding = {node: job for job in counted if job["cluster"] == name for node in _nodes_of(entry, job)}
+        nodes = sorted(entry["cluster"]["nodes"], key=lambda node: (node["role"] != "frontend", natural_key(node["name"])))
+        for node in nodes:
+            lease = (entry.get("leases") or {}).get(node["name"]) or {}
+            if node["role"] == "frontend":
+                row = _frontend(name, node, lease, frontends.get((name, node["name"])), bool(_parts(known, "libvirt")), drift)
+            else:
+                row = _compute(name, node, lease, holding.get(node["name"]), bool(_parts(known, "slurm")), drift)
+            rows.append(row)
+    for cluster, node in sorted(set(frontends) - {(row["cluster"], row["name"]) for row in rows}):
+        if _parts(known, "vault"):
+            drift.append(f"{cluster}/{node} is a frontend's domain, but the registry has no such node")
+    return {"rows": rows, "computesets": [_set(clusters[job["cluster"]], job) for job in counted], "rejected": rejected, "drift": drift}
+
+
+def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = COLUMNS, empty: str = "-") -> list[str]:
+    """Rows as aligned lines under a header in capitals; what is missing or empty is shown as `empty`."""
+    cells = [[column.upper().replace("_", " ") for column in columns]]
+    for row in rows:
+        cells.append([_cell(row.get(column), empty) for column in columns])
+    widths = [max(len(line[place]) for line in cells) for place in range(len(columns))]
+    return ["  ".join(text.ljust(width) for text, width in zip(line, widths)).rstrip() for line in cells]
+
+
+def _parts(infos: Sequence[Mapping[str, Any]], kind: str) -> list[Mapping[str, Any]]:
+    return [info[kind] for info in infos if isinstance(info.get(kind), Mapping)]
+
+
+def _sort_out(
+    clusters: Mapping[str, Mapping[str, Any]], jobs: Sequence[Mapping[str, Any]]
+) -> tuple[list[Mapping[str, Any]], list[dict[str, Any]]]:
+    counted: list[Mapping[str, Any]] = []
+    rejected: list[dict[str, Any]] = []
+    for job in sorted(jobs, key=lambda job: int(job["job_id"])):
+        why = _why_rejected(clusters.get(job["cluster"]), job)
+        if why is None:
+            counted.append(job)
+        else:
+            shown = {key: job[key] for key in ("cluster", "computeset", "job_id", "user", "account", "state")}
+            rejected.append({**shown, "reason": why})
+    return counted, rejected
+
+
+def _why_rejected(entry: Optional[Mapping[str, Any]], job: Mapping[str, Any]) -> Optional[str]:
+    if entry is None:
+        return f"the registry has no cluster {job['cluster']}"
+    cluster = entry["cluster"]
+    if job["user"] not in (cluster["owner"], *cluster.get("members", ())):
+        return f"{job['user']} is neither owner nor member of {cluster['name']}"
+    if str(job["account"]).lower() != str(cluster["account"]).lower():
+        return f"account {job['account']} is not authorized for {cluster['name']}"
+    if job["state"] == "pending":
+        computes = {node["name"] for node in cluster["nodes"] if node["role"] == "compute"}
+        strange = [node for node in job["nodes"] if node not in computes]
+        return f"{strange[0]} is no compute of {cluster['name']}" if strange else None
+    return None if _leased(entry, job) else "it holds no lease of its nodes"
+
+
+def _leased(entry: Mapping[str, Any], job: Mapping[str, Any]) -> list[str]:
+    found = []
+    for node in job["nodes"]:
+        holder = ((entry.get("leases") or {}).get(node) or {}).get("holder") or {}
+        if holder.get("kind") == "job" and holder.get("job_id") == job["job_id"] and holder.get("user") == job["user"]:
+            found.append(node)
+    return found
+
+
+def _nodes_of(entry: Mapping[str, Any], job: Mapping[str, Any]) -> list[str]:
+    return list(job["nodes"]) if job["state"] == "pending" else _leased(entry, job)
+
+
+def _compute(
+    cluster: str, node: Mapping[str, Any], lease: Mapping[str, Any], job: Optional[Mapping[str, Any]], asked_slurm: bool, drift: list[str]
+) -> dict[str, Any]:
+    holder = lease.get("holder") or {}
+    state = str(lease.get("state") or NodeState.OFF)
+    if not holder and job is not None:
+        state = str(NodeState.QUEUED)
+    elif job is not None and job["state"] == "stopping" and state not in (NodeState.OFF, NodeState.FLUSHING, NodeState.CRASHED):
+        state = str(NodeState.STOPPING)
+    elif holder and job is None and asked_slurm and state != NodeState.FLUSHING:
+        drift.append(
+            f"{cluster}/{node['name']} is leased to job {holder.get('job_id')} on {holder.get('host')} since {holder.get('since')}, "
+            "but Slurm has no such live job"
+        )
+    return {
+        **_row(cluster, node, state, str(holder.get("host") or "")),
+        "computeset": job["computeset"] if job is not None else "",
+        "account": job["account"] if job is not None else "",
+        "job_id": job["job_id"] if job is not None else None,
+        **_left(job),
+    }
+
+
+def _frontend(
+    cluster: str,
+    node: Mapping[str, Any],
+    lease: Mapping[str, Any],
+    domain: Optional[Mapping[str, Any]],
+    asked_libvirt: bool,
+    drift: list[str],
+) -> dict[str, Any]:
+    state = str(lease.get("state") or NodeState.OFF)
+    if domain is not None:
+        state = str(domain["state"])
+    elif asked_libvirt and lease.get("holder"):
+        drift.append(f"{cluster}/{node['name']} is leased to {node['host']}, but no domain of it was found there")
+    return {**_row(cluster, node, state, str(node.get("host") or "")), "computeset": "", "account": "", "job_id": None, **_left(None)}
+
+
+def _row(cluster: str, node: Mapping[str, Any], state: str, host: str) -> dict[str, Any]:
+    shown = {key: node[key] for key in ("name", "role", "mac", "address")}
+    return {"cluster": cluster, **shown, "state": state, "host": host}
+
+
+def _left(job: Optional[Mapping[str, Any]]) -> dict[str, Any]:
+    seconds = job.get("remaining_seconds") if job is not None and job["state"] != "pending" else None
+    return {"left_seconds": seconds, "left": format_duration(seconds) if seconds is not None else ""}
+
+
+def _set(entry: Mapping[str, Any], job: Mapping[str, Any]) -> dict[str, Any]:
+    shown = {key: job[key] for key in ("cluster", "job_id", "state", "user", "account", "hosts", "reason")}
+    return {**shown, "name": job["computeset"], "nodes": _nodes_of(entry, job), **_left(job)}
+
+
+def _cell(value: Any, empty: str) -> str:
+    text = "" if value is None else str(value)
+    # Host names and the like come from other systems: nothing of theirs may move a terminal's cursor.
+    return "".join(char if char.isprintable() else "?" for char in text) or empty

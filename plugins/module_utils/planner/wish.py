@@ -1,0 +1,106 @@
+# SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The options of ``vc_computeset``, validated as a whole before anything is read or written.  No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..model import names, noderange, units
+from ..model.cluster import Cluster
+from ..model.errors import VcError
+from ..slurm.script import slurm_word
+
+# Below this, Slurm's one-minute timer may tell the guests to stop before they have booted.
+SHORTEST_WALLTIME = 120
+LONGEST_GRACE = 600
+# Between the end of the guests' grace and the walltime: agents power off, report and leave.
+MARGIN_SECONDS = 20
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a play asks for.
+
+    Parameters
+    ----------
+    cluster : the resolved definition
+    name : of the set
+    user : who runs this; must be the cluster's owner
+    account : Slurm account, in lower case as Slurm keeps it
+    nodes : computes wanted, in task order; empty when `count` is given
+    count : number of computes wanted; 0 when `nodes` is given
+    walltime_seconds : 0 means whatever the partition gives, and leaves that of a live set alone
+    started : False asks for the set to be gone
+    grace_seconds : how long guests get to shut down
+    overhead_mib : memory for each guest beyond its own
+    per_host : guests per hypervisor, 0 leaves it to Slurm
+    on_hosts, exclude_hosts : hypervisors to use all of, and none of
+    partition, reservation, qos : empty means Slurm's default
+    """
+
+    cluster: Cluster
+    name: str
+    user: str
+    account: str
+    nodes: tuple[str, ...] = ()
+    count: int = 0
+    walltime_seconds: int = 0
+    started: bool = True
+    grace_seconds: int = 20
+    overhead_mib: int = 256
+    per_host: int = 0
+    on_hosts: tuple[str, ...] = ()
+    exclude_hosts: tuple[str, ...] = ()
+    partition: str = ""
+    reservation: str = ""
+    qos: str = ""
+
+    @property
+    def item(self) -> str:
+        return f"{self.cluster.name}/{self.name}"
+
+    @property
+    def lead_seconds(self) -> int:
+        """How long before its walltime ends a set is told to stop."""
+        return self.grace_seconds + MARGIN_SECONDS
+
+
+def read_options(options: Mapping[str, Any], user: str) -> Wish:
+    """The wish in a module's options.  Raises VcError ``invalid`` or ``duplicate`` naming the option's value."""
+    cluster = Cluster.from_dict(options["cluster"])
+    name = names.computeset_name(options["name"])
+    item = f"{cluster.name}/{name}"
+    for option, least, most in (("count", 1, noderange.LARGEST), ("per_host", 1, 65536), ("wait_timeout", 0, units.LONGEST_DURATION)):
+        value = options[option]
+        if value is not None and not least <= value <= most:
+            raise VcError("invalid", item, f"reading {option}", f"{value} is not between {least} and {most}", f"give {least} or more")
+    words = {kind: "" if options[kind] is None else slurm_word(options[kind], kind) for kind in ("partition", "reservation", "qos")}
+    wish = Wish(
+        cluster=cluster,
+        name=name,
+        user=user,
+        account=names.account_name(cluster.account if options["account"] is None else options["account"]),
+        nodes=() if options["nodes"] is None else tuple(noderange.expand(options["nodes"])),
+        count=options["count"] or 0,
+        walltime_seconds=0 if options["walltime"] is None else units.parse_duration(options["walltime"]),
+        started=options["state"] == "started",
+        grace_seconds=units.parse_duration(options["grace"]),
+        overhead_mib=units.parse_size(options["memory_overhead"]),
+        per_host=options["per_host"] or 0,
+        on_hosts=tuple(dict.fromkeys(slurm_word(host, "host") for host in options["hosts"])),
+        exclude_hosts=tuple(dict.fromkeys(slurm_word(host, "host") for host in options["exclude_hosts"])),
+        **words,
+    )
+    if wish.grace_seconds > LONGEST_GRACE:
+        raise VcError("invalid", item, "reading grace", "it is longer than 10m", "give guests 10m or less to shut down")
+    shortest = max(SHORTEST_WALLTIME, 2 * wish.lead_seconds)
+    if 0 < wish.walltime_seconds < shortest:
+        detail = f"{units.format_duration(wish.walltime_seconds)} is too short to boot, run and stop"
+        raise VcError("invalid", item, "reading walltime", detail, f"ask for {units.format_duration(-(-shortest // 60) * 60)} or more")
+    both = sorted(set(wish.on_hosts) & set(wish.exclude_hosts))
+    if both:
+        raise VcError("conflict", item, "placing it", f"{both[0]} is both in hosts and in exclude_hosts", "leave it out of one of them")
+    return wish
