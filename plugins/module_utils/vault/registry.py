@@ -1,0 +1,185 @@
+# SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which virtual clusters exist, and who was given which VNI, pkey and MAC.
+
+``registry/registry.json`` is the truth and the commit point of every change.  A file under ``registry/claims/<kind>/<value>``, made
+exclusively before that commit, holds the owner of a number given out: two writers cannot give out the same one even if one of them
+works on a stale picture.  A claim whose owner is not in registry.json was left by a writer that died, and counts for nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional
+
+from ..model.cluster import Cluster
+from ..model.errors import VcError
+from ..model.names import shown
+from . import durable
+
+VAULT_ROOT = "/var/lib/vc-vault"
+CLAIM_KINDS = ("vni", "pkey", "mac")
+_ROOT = re.compile(r"/[A-Za-z0-9_.+/-]{1,255}")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What registry.json said.
+
+    Parameters
+    ----------
+    clusters : by name
+    epoch_floor : no lease given out from now on may have an epoch up to this one; grows when nodes with leases are removed
+    """
+
+    clusters: Mapping[str, Cluster] = field(default_factory=dict)
+    epoch_floor: int = 0
+
+    def cluster(self, name: str, tried: str) -> Cluster:
+        """The cluster, or VcError ``unknown``."""
+        if name not in self.clusters:
+            known = ", ".join(sorted(self.clusters)) or "none is defined"
+            raise VcError("unknown", name, tried, "no such virtual cluster is registered", f"define it with vc_cluster; known: {known}")
+        return self.clusters[name]
+
+
+def check_root(root: str) -> None:
+    """Refuse a vault directory that no vault is in, before anything is made there: VcError ``invalid``, ``unknown``."""
+    check_root_name(root)
+    if not Path(root).is_dir():
+        raise VcError(
+            "unknown", f"vault_root {root}", "opening the vault", "there is no such directory", "run role vault on this host first"
+        )
+
+
+def check_root_name(root: str) -> None:
+    """Refuse what cannot be a vault directory on any host: VcError ``invalid``."""
+    if not _ROOT.fullmatch(root) or "/.." in root:
+        raise VcError(
+            "invalid",
+            f"vault_root {shown(root)}",
+            "opening the vault",
+            "it is not a plain absolute path",
+            f"leave it out; it is {VAULT_ROOT}",
+        )
+
+
+def numbers_of(cluster: Cluster) -> dict[tuple[str, str], str]:
+    """(kind, value) -> owner, for every number the cluster holds."""
+    numbers = {("vni", str(cluster.network.vni)): cluster.name, ("pkey", cluster.pkey): cluster.name}
+    for node in cluster.nodes:
+        numbers[("mac", node.mac)] = f"{cluster.name}/{node.name}"
+    return {key: owner for key, owner in numbers.items() if key[1]}
+
+
+class Registry:
+    """The files under ``<root>/registry``.  Reading never writes; writing needs the lock held."""
+
+    def __init__(self, root: str = VAULT_ROOT) -> None:
+        self.root = Path(root)
+        self.path = self.root / "registry"
+        self._file = self.path / "registry.json"
+
+    @contextlib.contextmanager
+    def lock(self, item: str, timeout: float = 60.0) -> Iterator[None]:
+        """Keep every other writer of this vault out."""
+        with durable.locked(self.root, item, timeout):
+            yield
+
+    def read(self) -> Snapshot:
+        """All clusters; an empty registry where nothing was ever written."""
+        data = durable.read_json(self._file)
+        if data is None:
+            return Snapshot()
+        try:
+            clusters = {str(name): Cluster.from_dict(entry) for name, entry in data["clusters"].items()}
+            return Snapshot(clusters, int(data["epoch_floor"]))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise durable.malformed(self._file, error) from None
+
+    def claims(self, snapshot: Snapshot) -> dict[str, dict[str, str]]:
+        """kind -> value -> owner, of claims whose owner still holds that number."""
+        held = {key: owner for cluster in snapshot.clusters.values() for key, owner in numbers_of(cluster).items()}
+        found: dict[str, dict[str, str]] = {kind: {} for kind in CLAIM_KINDS}
+        for kind in CLAIM_KINDS:
+            for value in durable.names(self.path / "claims" / kind):
+                owner = self._owner(kind, value)
+                if held.get((kind, value)) == owner:
+                    found[kind][value] = owner
+        return found
+
+    def put(self, cluster: Cluster, epoch_floor: int = 0) -> None:
+        """Claim the cluster's numbers, then commit it.  VcError ``conflict`` when another cluster has one; nothing was written then."""
+        snapshot = self.read()
+        wanted = numbers_of(cluster)
+        held = {key: owner for other in snapshot.clusters.values() for key, owner in numbers_of(other).items()}
+        for key, owner in wanted.items():
+            rival = held.get(key, owner)
+            if rival.partition("/")[0] != cluster.name:
+                kind, value = key
+                raise VcError("conflict", owner, f"giving out {kind} {value}", f"{rival} holds it", "leave it out to be given a free one")
+        durable.make_directory(self.path)
+        durable.sweep(self.path)
+        for (kind, value), owner in wanted.items():
+            self._claim(kind, value, owner)
+        self._commit({**snapshot.clusters, cluster.name: cluster}, max(snapshot.epoch_floor, epoch_floor))
+        self._drop_claims({key for key, owner in held.items() if owner.partition("/")[0] == cluster.name} - set(wanted))
+
+    def drop(self, name: str, epoch_floor: int = 0) -> None:
+        """Forget the cluster and give its numbers back."""
+        snapshot = self.read()
+        gone = snapshot.clusters.get(name)
+        if gone is None:
+            return
+        durable.sweep(self.path)
+        rest = {other: cluster for other, cluster in snapshot.clusters.items() if other != name}
+        self._commit(rest, max(snapshot.epoch_floor, epoch_floor))
+        self._drop_claims(set(numbers_of(gone)))
+
+    def secret(self, name: str) -> Optional[bytes]:
+        """A file of ``registry/secrets``, None when there is none."""
+        try:
+            return (self.path / "secrets" / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def put_secret(self, name: str, content: bytes) -> None:
+        """Write a file of ``registry/secrets``: root only, whole or not at all."""
+        path = self.path / "secrets" / name
+        durable.make_directory(path.parent)
+        if durable.write_bytes(path, content, 0o600):
+            durable.sync_directory(path.parent)
+
+    def drop_secret(self, name: str) -> None:
+        path = self.path / "secrets" / name
+        durable.remove(path)
+        with contextlib.suppress(OSError):
+            if path.parent.name != "secrets":
+                path.parent.rmdir()
+
+    def _commit(self, clusters: Mapping[str, Cluster], epoch_floor: int) -> None:
+        content: dict[str, Any] = {"clusters": {name: cluster.to_dict() for name, cluster in clusters.items()}}
+        durable.write_json(self._file, {**content, "epoch_floor": epoch_floor})
+
+    def _claim(self, kind: str, value: str, owner: str) -> None:
+        path = self.path / "claims" / kind / value
+        durable.make_directory(path.parent)
+        content = f"{owner}\n".encode()
+        if not durable.create_exclusive(path, content):
+            # The caller has checked that no living owner holds the number: what lies here is ours, or a dead writer's.
+            durable.write_bytes(path, content)
+        durable.sync_directory(path.parent)
+
+    def _drop_claims(self, keys: set[tuple[str, str]]) -> None:
+        for kind, value in sorted(keys):
+            durable.remove(self.path / "claims" / kind / value)
+
+    def _owner(self, kind: str, value: str) -> str:
+        try:
+            return (self.path / "claims" / kind / value).read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            return ""

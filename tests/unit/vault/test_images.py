@@ -1,0 +1,203 @@
+# SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Golden images and disks, planned and carried out."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.applier.images import ImageActions
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.planner import images
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.planner.plan import Plan
+
+from tests.unit.hostile import every_hostile
+from tests.unit.refusal import refused
+from tests.unit.vault.site import MIB, Site, caller, definition
+
+
+def golden(name: str = "debian12", **changes: Any) -> dict[str, Any]:
+    return {"name": name, "source": "", "format": "raw", "revision": None, "state": "present", **changes}
+
+
+def disk(node: str, **changes: Any) -> dict[str, Any]:
+    return {"cluster": "vc1", "node": node, "image": None, "size": None, "state": "present", **changes}
+
+
+class Vault:
+    """What the module does, without Ansible around it."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.actions = ImageActions(site.registry, site.store)
+
+    def plan(self, *items: dict[str, Any]) -> tuple[Plan, list[dict[str, Any]]]:
+        if "node" in items[0]:
+            return self.actions.plan_disks(images.parse_disks(items))
+        return self.actions.plan_goldens(images.parse_goldens(items))
+
+    def run(self, *items: dict[str, Any]) -> tuple[list[str], list[dict[str, Any]]]:
+        """Verbs done and what is there then; check mode must have said exactly that, and a second run must do nothing."""
+        plan, predicted = self.plan(*items)
+        assert not plan.errors, plan.errors
+        apply = self.actions.apply_disks if "node" in items[0] else self.actions.apply_goldens
+        assert apply(plan.actions) == {}
+        before = self.site.content()
+        again, shown = self.plan(*items)
+        assert again.actions == []
+        assert shown == predicted
+        assert self.site.content() == before
+        return [action.verb for action in plan.actions], shown
+
+    def codes(self, *items: dict[str, Any]) -> list[str]:
+        before = self.site.content()
+        plan, _shown = self.plan(*items)
+        assert self.site.content() == before
+        return [item.error.code if item.error else "ok" for item in plan.items]
+
+
+@pytest.fixture
+def vault(site: Site) -> Vault:
+    return Vault(site)
+
+
+def source(site: Site, name: str, content: bytes, size: int = 2 * MIB) -> str:
+    path = site.root.parent / name
+    path.write_bytes(content.ljust(size, b"\0"))
+    return str(path)
+
+
+def test_revisions(vault: Vault) -> None:
+    first = str(vault.site.source)
+    assert vault.run(golden(source=first))[0] == []
+    other = source(vault.site, "other", b"other")
+    verbs, shown = vault.run(golden(source=other))
+    assert verbs == ["import"]
+    assert shown == [{"name": "debian12", "revision": 2, "image": "debian12@r2", "format": "raw", "size_mib": 2, "state": "present"}]
+    assert vault.run(golden(source=first)) == ([], [{**shown[0], "revision": 1, "image": "debian12@r1"}])
+    assert vault.run(golden(source=other, revision=7))[1][0]["image"] == "debian12@r7"
+    assert vault.run(golden(source=source(vault.site, "third", b"third")))[1][0]["image"] == "debian12@r8"
+    assert vault.codes(golden(source=other, revision=1)) == ["conflict"]
+    assert vault.codes(golden(source=source(vault.site, "large", b"other", 3 * MIB), revision=2)) == ["conflict"]
+
+
+def test_a_file_that_was_only_touched_is_not_imported_again(vault: Vault) -> None:
+    os.utime(vault.site.source)
+    assert vault.run(golden(source=str(vault.site.source)))[0] == []
+    copied = source(vault.site, "copy", b"golden")
+    assert vault.run(golden(source=copied))[0] == []
+
+
+def test_a_second_run_does_not_read_the_image(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    def reading(path: str) -> str:
+        raise AssertionError(path)
+
+    monkeypatch.setattr("ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.directory_store.sha256_of", reading)
+    assert vault.run(golden(source=str(vault.site.source)))[0] == []
+
+
+def test_an_image_that_is_needed_stays(vault: Vault) -> None:
+    gone = golden(state="absent")
+    error = vault.plan(gone)[0].errors[0]
+    assert error.code == "in_use"
+    assert "vc1/compute0" in error.detail
+    other = source(vault.site, "other", b"other")
+    vault.run(golden(source=other))
+    # Nodes without a revision mean r2 from now on; r1 goes unless somebody runs on it.
+    assert vault.codes(golden(state="absent", revision=2)) == ["in_use"]
+    vault.site.define(definition(computes=[]))
+    vault.site.define(definition("vc2", computes=[{"nodes": "c0", "cpus": 1, "memory": "512MiB", "source": {"image": "debian12@r1"}}]))
+    vault.site.lease("c0", cluster="vc2")
+    assert vault.codes(golden(state="absent", revision=1)) == ["in_use"]
+    vault.site.leases.release(caller(), {"cluster": "vc2", "nodes": {"c0": {"epoch": 1, "outcome": "discarded"}}})
+    vault.site.clusters.apply_absent(vault.site.clusters.plan_absent("vc2"))
+    verbs, shown = vault.run(golden(state="absent", revision=1))
+    assert (verbs, shown[0]["state"]) == (["remove"], "absent")
+    # The frontend's disk is its own: it needs no image any more.
+    vault.run(disk("frontend"))
+    assert vault.run(gone)[0] == ["remove"]
+    assert vault.site.store.goldens() == {}
+
+
+def test_a_lease_that_came_after_the_plan_saves_the_image(vault: Vault) -> None:
+    other = source(vault.site, "other", b"other")
+    vault.run(golden(source=other))
+    plan, _shown = vault.plan(golden(state="absent", revision=1))
+    vault.site.define(definition(computes=[{"nodes": "c0", "cpus": 1, "memory": "512MiB", "source": {"image": "debian12@r1"}}]))
+    failed = vault.actions.apply_goldens(plan.actions)
+    assert failed["debian12@r1"].code == "in_use"
+    assert sorted(vault.site.store.goldens()["debian12"]) == [1, 2]
+
+
+def test_disks(vault: Vault) -> None:
+    verbs, shown = vault.run(disk("disk0", size="3MiB"), disk("frontend"))
+    assert verbs == ["clone", "clone"]
+    new = {"cluster": "vc1", "node": "disk0", "generation": 1, "disk_mib": 3, "image": "debian12@r1", "state": "present"}
+    assert shown == [new, {**new, "node": "frontend", "disk_mib": 2}]
+    assert vault.run(disk("disk0", size="8MiB"))[0] == ["grow"]
+    assert vault.run(disk("disk0"))[0] == []
+    assert vault.codes(disk("disk0", size="4MiB")) == ["conflict"]
+    assert vault.codes(disk("disk0", image="tiny")) == ["conflict"]
+    assert vault.codes(disk("disk1", size="1MiB"), disk("disk1x"), disk("compute0")) == ["conflict", "unknown", "invalid"]
+    assert vault.codes(disk("n0", cluster="vc2"), disk("disk1", image="nothing")) == ["unknown", "unknown"]
+    assert vault.run(disk("disk0", state="absent"), disk("disk1", state="absent"))[0] == ["remove"]
+
+
+def test_a_disk_in_use_is_left_alone(vault: Vault) -> None:
+    vault.site.lease("disk0")
+    assert vault.codes(disk("disk0", size="8MiB"), disk("disk1", state="absent")) == ["leased", "ok"]
+    assert vault.codes(disk("disk0", state="absent")) == ["leased"]
+    assert vault.run(disk("disk0"))[0] == []
+    vault.site.leases.release(caller(), {"cluster": "vc1", "nodes": {"disk0": {"epoch": 1, "outcome": "kept"}}})
+    assert vault.codes(disk("disk0", size="8MiB"), disk("disk1")) == ["not_flushed", "ok"]
+    vault.site.leases.break_("vc1", "disk0", "its changes are not wanted")
+    assert vault.run(disk("disk0", state="absent"))[0] == ["remove"]
+    # Removed on purpose, so that the next lease may begin anew.
+    assert vault.site.lease("disk0", job_id=18)["nodes"]["disk0"]["ok"]
+
+
+def test_an_item_that_fails_does_not_stop_the_others(vault: Vault) -> None:
+    other = source(vault.site, "other", b"other")
+    third = source(vault.site, "third", b"third")
+    plan, _shown = vault.plan(golden("one", source=other), golden("two", source=third))
+    Path(other).unlink()
+    failed = vault.actions.apply_goldens(plan.actions)
+    assert {name: error.code for name, error in failed.items()} == {"one": "unknown"}
+    assert sorted(vault.site.store.goldens()) == ["debian12", "two"]
+
+
+def test_duplicates_are_named_by_place() -> None:
+    error = refused("duplicate", images.parse_goldens, [golden(source="/a"), golden("b", source="/a"), golden(source="/b")])
+    assert "goldens[2]" in error.item
+    assert "goldens[0]" in error.detail
+    refused("duplicate", images.parse_goldens, [golden(source="/a"), golden(source="/b", revision=3)])
+    assert len(images.parse_goldens([golden(source="/a", revision=2), golden(source="/b", revision=3)])) == 2
+    assert "disks[1]" in refused("duplicate", images.parse_disks, [disk("a"), disk("a", size="1GiB")]).item
+
+
+@every_hostile
+def test_hostile(hostile: str) -> None:
+    for item in (golden(hostile, source="/a"), golden(source="/a", format=hostile), golden(source="/a", state=hostile)):
+        assert "goldens[0]" in refused("invalid", images.parse_goldens, [item]).item
+    for changes in ({"node": hostile}, {"cluster": hostile}, {"state": hostile}):
+        assert "disks[0]" in refused("invalid", images.parse_disks, [{**disk("a"), **changes}]).item
+    if hostile:
+        refused("invalid", images.parse_disks, [disk("a", image=hostile)])
+        refused("invalid", images.parse_disks, [disk("a", size=hostile)])
+    for revision in (0, -1, 1_000_000):
+        refused("invalid", images.parse_goldens, [golden(source="/a", revision=revision)])
+
+
+@every_hostile
+def test_hostile_sources(vault: Vault, hostile: str) -> None:
+    if not hostile:
+        refused("invalid", images.parse_goldens, [golden(source=hostile)])
+        return
+    if os.path.isfile(hostile):
+        # Whoever may read /etc/passwd may also import it.
+        return
+    assert vault.codes(golden("new", source=hostile))[0] in ("invalid", "unknown")
+    refused_source = vault.plan(golden("new", source=hostile))[0].errors[0]
+    assert str(refused_source).isprintable()
