@@ -1,0 +1,108 @@
+# SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The batch script of a computeset: a shell program of two lines which carries the whole spec, so that the job needs no file of ours."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from ..model.errors import VcError
+from ..model.names import cluster_name, computeset_name, image_ref, node_name, shown
+from ..model.noderange import fold
+
+SPEC_SCHEMA = 1
+RUNNER = "/usr/lib/hpc-virtual-cluster/bin/vc-job"
+
+_VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+([.+-][0-9A-Za-z.+-]{1,40})?")
+_WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What the job is to run.
+
+    Parameters
+    ----------
+    version : of the collection that submits; the agent compares it with its own
+    cluster, computeset : names
+    nodes : computes in task order
+    grace_seconds : how long guests get to shut down by themselves
+    images : image references of these nodes, for the comment only
+    """
+
+    version: str
+    cluster: str
+    computeset: str
+    nodes: tuple[str, ...]
+    grace_seconds: int
+    images: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "schema": SPEC_SCHEMA,
+            "version": self.version,
+            "cluster": self.cluster,
+            "computeset": self.computeset,
+            "nodes": list(self.nodes),
+            "grace_seconds": self.grace_seconds,
+        }
+
+
+def render(spec: Spec) -> str:
+    """The script for sbatch's stdin.
+
+    ``exec`` makes the runner the batch process itself, so that ``scancel --batch`` and ``--signal=B:`` reach it and no shell in between.
+    Raises VcError ``invalid`` for anything that is not a plain name: nothing a user can spell reaches the shell.
+    """
+    _check(spec)
+    data = json.dumps(spec.to_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    if "'" in data:
+        raise VcError("invalid", spec.computeset, "writing the batch script", "the spec holds a quote", "use plain names")
+    return (
+        "#!/bin/sh\n"
+        f"# hpc.virtual_cluster {spec.version}: computeset {spec.computeset} of virtual cluster {spec.cluster}.\n"
+        "# Editing this gives no right: every hypervisor asks the registry what this job's user and account may start.\n"
+        f"VC_SPEC='{data}'\n"
+        "export VC_SPEC\n"
+        f"exec {RUNNER}\n"
+    )
+
+
+def comment(spec: Spec) -> str:
+    """The job's comment: for display, and for identity among the owner's own jobs."""
+    _check(spec)
+    data: dict[str, Any] = {"vc": spec.cluster, "set": spec.computeset, "nodes": fold(spec.nodes), "v": SPEC_SCHEMA}
+    if spec.images:
+        data["images"] = ",".join(spec.images)
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=True)
+
+
+def slurm_word(text: Any, kind: str) -> str:
+    """The name of a partition, reservation, QOS or host as sites spell them.  Raises VcError ``invalid``."""
+    if not isinstance(text, str) or not _WORD.fullmatch(text) or ".." in text:
+        raise VcError(
+            "invalid",
+            shown(text),
+            f"reading it as a {kind}",
+            "it has a character that is not allowed",
+            f"give the {kind}'s name as Slurm shows it",
+        )
+    return text
+
+
+def _check(spec: Spec) -> None:
+    cluster_name(spec.cluster)
+    computeset_name(spec.computeset)
+    if not spec.nodes:
+        raise VcError("invalid", spec.computeset, "writing the batch script", "no nodes", "name at least one compute")
+    for name in spec.nodes:
+        node_name(name)
+    for image in spec.images:
+        image_ref(image)
+    if not _VERSION.fullmatch(spec.version):
+        raise VcError("invalid", shown(spec.version), "writing the batch script", "not a version", "reinstall the collection")
+    if not 1 <= spec.grace_seconds <= 3600:
+        raise VcError("invalid", spec.computeset, "writing the batch script", "grace must be 1 s to 1 h", "give a shorter grace")
