@@ -1,0 +1,212 @@
+# SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``vc-flush CLUSTER.NODE.EPOCH`` tells the vault that a node has ended; ``vc-flush recover`` does what an interrupted host left undone,
+``vc-flush reap UNIT`` what an interrupted slurmd did (UNIT is its unit).
+
+The epilog starts one unit ``vc-flush@CLUSTER.NODE.EPOCH`` per node.  An exit status other than 0 means: try again later (systemd does).
+"""
+
+# A program of its own, not a module: what it prints is its output.
+# pylint: disable=ansible-bad-function
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..command import Commands
+from ..host_config import load
+from ..model.errors import VcError
+from ..overlay.ports import detach
+from ..vault.client import VaultClient
+from .epilog import empty_trash, settle, start_flush
+from .host import Vault
+from .journal import Journal
+from .places import Places
+from .processes import JobProcesses
+from .reap import reap
+from .record import NodeRecord, Records
+from .removal import discard
+from .spool import Entry, Spool, entry_name
+
+_KILL_SECONDS = 60.0
+_TRASH_SECONDS = 600.0
+# A request for a lease may reach the vault for as long as the client waits (120 s) after the helper has died.
+_IN_FLIGHT_SECONDS = 150.0
+
+
+class Flush:
+    """Gives ended nodes back.
+
+    Parameters
+    ----------
+    places, commands, vault, journal : the host and what it talks to
+    """
+
+    def __init__(self, places: Places, commands: Commands, vault: Vault, journal: Journal) -> None:
+        self._places = places
+        self._commands = commands
+        self._vault = vault
+        self._journal = journal
+        self._spool = Spool(places)
+
+    def give_back(self, name: str) -> None:
+        """Tell the vault about one entry; VcError when that has to be tried again."""
+        entry = self._spool.read(name)
+        if entry.released:
+            return
+        entry = self._finish(entry)
+        if entry.epoch == 0:
+            entry = self._learn_epoch(entry)
+            if entry.epoch == 0:
+                if self._spool.age(entry) < _IN_FLIGHT_SECONDS:
+                    detail, remedy = "its helper has ended, and its request may still be on its way", "nothing: it is asked again"
+                    raise VcError("timeout", f"{entry.cluster}/{entry.node}", "asking the vault whether it is leased", detail, remedy)
+                self._spool.remove(replace(entry, epoch=0))
+                self._journal.say(f"{entry.cluster}/{entry.node}: job {entry.job_id} never got its lease")
+                return
+        try:
+            self._release(entry)
+        except VcError as error:
+            if error.code not in {"stale_epoch", "unknown"}:
+                raise
+            self._refused(name, entry, error)
+            return
+        if entry.outcome == "kept":
+            self._spool.write(replace(entry, released=True))
+            self._journal.say(f"{entry.cluster}/{entry.node}: given back, its changes stay in the spool of this host (epoch {entry.epoch})")
+        else:
+            self._drop(name)
+            self._journal.say(f"{entry.cluster}/{entry.node}: given back (epoch {entry.epoch})")
+
+    def _finish(self, entry: Entry) -> Entry:
+        """What the epilog could not do: the lease is not given back while a guest might still run or reach the network."""
+        if entry.unclean:
+            left = JobProcesses(self._places, entry.job_id, entry.uid).kill_all({entry.tap} if entry.tap else set(), _KILL_SECONDS)
+            if left:
+                detail = f"processes {left} are still there"
+                raise VcError("in_use", entry.name, "ending what is left of its job", detail, "reboot this host")
+        if entry.tap:
+            detach(self._commands, [entry.tap])
+        if entry.unclean:
+            record = _record_of(entry)
+            entry = self._spool.admit(record, tap="", unclean=False)
+            if not any(other.unclean for other in self._spool.entries() if other.job_id == entry.job_id):
+                discard(self._places.overlay_directory(entry.job_id), self._places.scratch / "trash")
+        elif entry.tap:
+            entry = replace(entry, tap="")
+            self._spool.write(entry)
+        return entry
+
+    def _learn_epoch(self, entry: Entry) -> Entry:
+        """The helper died between asking for the lease and noting the answer: whether there is one, the vault knows."""
+        status = self._vault.call("status", {"cluster": entry.cluster})
+        return replace(entry, epoch=held_epoch(status, entry))
+
+    def _release(self, entry: Entry) -> None:
+        nodes = {entry.node: {"epoch": entry.epoch, "outcome": entry.outcome}}
+        answer = self._vault.call("release", {"cluster": entry.cluster, "nodes": nodes})
+        result = answer["nodes"].get(entry.node, {})
+        if not result.get("ok"):
+            raise VcError.from_dict(result.get("error", {}))
+
+    def _refused(self, name: str, entry: Entry, error: VcError) -> None:
+        if entry.outcome == "kept":
+            target = self._spool.orphan(self._spool.read(name))
+            self._journal.warn(f"{error}. Its overlay is kept in {target}")
+        else:
+            self._drop(name)
+            self._journal.warn(str(error))
+
+    def _drop(self, name: str) -> None:
+        self._spool.remove(self._spool.read(name))
+
+    def _jobs(self, pattern: str) -> set[int]:
+        return {int(path.name.split(".")[0]) for path in self._places.records.glob(pattern)}
+
+    def recover(self) -> list[str]:
+        """At boot: jobs whose epilog will never run, then everything the vault does not know yet.  The entries to be given back."""
+        records, boot_id = Records(self._places), self._places.boot_id()
+        # In this order: a job that comes meanwhile has its record before it has anything else.
+        nodes = records.all_nodes()
+        directories = [path for path in self._places.overlays.iterdir() if path.name.isdecimal()] if self._places.overlays.is_dir() else []
+        living = self._jobs("*.json")
+        dead = {node.job_id for node in nodes if node.boot_id != boot_id or node.job_id not in living}
+        left = [job_id for job_id in sorted(dead) if not self._settled(job_id)]
+        # An epilog that is at work, or could not finish, has not put everything away yet.
+        kept = living | self._jobs("*.ending") | {node.job_id for node in records.all_nodes()}
+        kept |= {entry.job_id for entry in self._spool.entries()}
+        for path in directories:
+            if int(path.name) in kept:
+                continue
+            if records.doubtful(int(path.name)):
+                self._journal.warn(f"{path}: what is noted about its nodes in {self._places.lasting} cannot be read, so it stays")
+            else:
+                discard(path, self._places.scratch / "trash")
+        empty_trash(self._places, _TRASH_SECONDS)
+        for job_id in left:
+            # There may be room for its entries now.
+            if self._settled(job_id):
+                empty_trash(self._places, _TRASH_SECONDS)
+        return self._spool.pending()
+
+    def _settled(self, job_id: int) -> bool:
+        try:
+            settle(self._places, self._commands, self._journal, job_id)
+        except (VcError, OSError) as error:
+            self._journal.warn(f"job {job_id}: {error}; the next recovery goes on with it")
+            return False
+        return True
+
+
+def held_epoch(status: Mapping[str, Any], entry: Entry) -> int:
+    """The epoch under which a job holds a node, from the vault's status; 0 when it holds none."""
+    lease = status.get("clusters", {}).get(entry.cluster, {}).get("leases", {}).get(entry.node, {})
+    holder = lease.get("holder") or {}
+    if (holder.get("job_id"), holder.get("restart_count"), holder.get("boot_id")) == (entry.job_id, entry.restart_count, entry.boot_id):
+        return int(lease["epoch"])
+    return 0
+
+
+def main(argv: Sequence[str]) -> int:
+    """``vc-flush ENTRY``, ``vc-flush recover`` or ``vc-flush reap UNIT``."""
+    journal = Journal("vc-flush")
+    if len(argv) != (2 if argv[:1] == ["reap"] else 1):
+        print("usage: vc-flush CLUSTER.NODE.EPOCH | recover | reap UNIT", file=sys.stderr)
+        return 2
+    places, commands = Places(), Commands()
+    try:
+        places.make()
+        config = load()
+        flush = Flush(places, commands, VaultClient(commands, config), journal)
+        if argv[0] == "recover":
+            start_flush(commands, flush.recover())
+            return 0
+        if argv[0] == "reap":
+            status = reap(places, commands, journal, argv[1])
+            start_flush(commands, Spool(places).pending())
+            return status
+        name = entry_name(argv[0])
+        if name not in Spool(places).names():
+            return 0
+        flush.give_back(name)
+    except (VcError, OSError) as error:
+        journal.warn(str(error))
+        return 1
+    return 0
+
+
+def _record_of(entry: Entry) -> NodeRecord:
+    return NodeRecord(
+        job_id=entry.job_id,
+        restart_count=entry.restart_count,
+        uid=entry.uid,
+        boot_id=entry.boot_id,
+        cluster=entry.cluster,
+        node=entry.node,
+        epoch=entry.epoch,
+        tap=entry.tap,
+        persistent=entry.outcome == "kept",
+    )

@@ -1,0 +1,173 @@
+# SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One guest on its way from a lease to a running machine, and down again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional
+
+from ..command import Commands
+from ..libvirt.domain import DomainSpec, Export, Interface, domain_xml
+from ..libvirt.session import Session
+from ..model.cluster import Node
+from ..model.errors import VcError
+from ..model.states import NodeState
+
+# Agent, then console, then time: the first that speaks says that the guest is up.  A guest that says nothing to either is
+# called running after this, since then nothing but its own users can tell.
+_SILENT_SECONDS = 300.0
+_ASK_SECONDS = 2.0
+_PRESS_SECONDS = 5.0
+_PROMPT = b"login:"
+_ENDED = frozenset({NodeState.OFF, NodeState.CRASHED})
+
+
+@dataclass
+class Guest:
+    """A node that this host runs.
+
+    Parameters
+    ----------
+    name : the node
+    state : its node state
+    msg : why, when it is not well
+    changed : set when the state has changed and nobody was told yet
+    """
+
+    name: str
+    state: NodeState = NodeState.PREPARING
+    msg: str = ""
+    changed: bool = False
+    _domain: str = ""
+    _process: int = -1
+    _console: Path = field(default_factory=Path)
+    _started: float = 0.0
+    _asked: float = 0.0
+    _pressed: float = 0.0
+
+    @property
+    def ended(self) -> bool:
+        return self.state in _ENDED
+
+    @property
+    def started(self) -> bool:
+        return bool(self._domain)
+
+    def become(self, state: NodeState, msg: str = "") -> None:
+        if state != self.state:
+            self.state, self.msg, self.changed = state, msg, True
+
+    def start(self, session: Session, commands: Commands, job: Job, lease: Mapping[str, Any]) -> None:
+        """Overlay, secret, domain.  VcError when any of them fails; the guest is then not running."""
+        node = Node.from_dict(lease["node"])
+        usage = f"{job.cluster}/{self.name}"
+        export = Export.from_lease(lease["export"], usage)
+        overlay = job.scratch / str(lease["overlay"])
+        if not overlay.exists():
+            # Without opening the base (-u), so the header gets no secret and nothing is read before QEMU does.
+            argv = ["qemu-img", "create", "-q", "-u", "-f", "qcow2", "-b", export.url, "-F", "raw", str(overlay)]
+            commands.must(
+                [*argv, f"{int(lease['export']['size_mib'])}M"], self.name, "making its overlay", "see that the scratch has space"
+            )
+        session.define_secret(usage, str(lease["export"]["chap_secret"]))
+        self._console = job.scratch / f"{self.name}.console.log"
+        spec = DomainSpec(
+            name=self.name,
+            cluster=job.cluster,
+            node=self.name,
+            accelerator=job.accelerator,
+            cpus=node.cpus,
+            memory_mib=node.memory_mib,
+            overlay=str(overlay),
+            export=export,
+            seed=str(job.scratch / str(lease["seed"])),
+            interfaces=(Interface(mac=node.mac, tap=str(lease["tap"]), userspace=job.datapath == "netdev"),),
+            console_log=str(self._console),
+            agent_socket=str(job.directory / f"{self.name}.agent"),
+            metadata={"epoch": str(lease["epoch"])},
+        )
+        pid = session.create(self.name, domain_xml(spec))
+        self._domain, self._started = self.name, time.monotonic()
+        with contextlib.suppress(OSError):
+            self._process = os.pidfd_open(pid)
+        self.become(NodeState.BOOTING, f"QEMU is process {pid}")
+
+    def look(self, session: Session, stopping: bool) -> None:
+        """Bring the state up to date with what libvirt and the guest say."""
+        seen = session.state(self.name)
+        if seen == "off":
+            self.become(NodeState.OFF, "" if stopping else "the guest switched itself off")
+        elif seen == "crashed":
+            self.become(NodeState.CRASHED, "QEMU ended unexpectedly")
+        elif seen == "suspended":
+            self.become(NodeState.SUSPENDED, "stopped by QEMU, see its disk and memory")
+        elif stopping or seen == "stopping":
+            self.become(NodeState.STOPPING)
+        elif self.state is NodeState.SUSPENDED:
+            self.become(NodeState.RUNNING)
+        elif self.state is NodeState.BOOTING:
+            self._look_inside(session)
+
+    def press(self, session: Session) -> None:
+        """The power button, now and then: a guest that is still booting does not notice the first time."""
+        if time.monotonic() - self._pressed >= _PRESS_SECONDS:
+            self._pressed = time.monotonic()
+            session.shutdown(self.name)
+
+    def pull_plug(self, session: Optional[Session]) -> None:
+        """Destroy it, by libvirt if that still answers, else its process; never raises."""
+        if not self.started or self.ended:
+            return
+        try:
+            if session is None:
+                raise VcError("backend", self.name, "destroying the guest", "there is no session", "")
+            session.destroy(self.name)
+        except VcError:
+            if self._process >= 0:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    signal.pidfd_send_signal(self._process, signal.SIGKILL)
+
+    def _look_inside(self, session: Session) -> None:
+        now = time.monotonic()
+        if now - self._asked < _ASK_SECONDS:
+            return
+        if session.agent_answers(self.name):
+            self.become(NodeState.RUNNING, "its guest agent answers")
+        elif self._prompted():
+            self.become(NodeState.RUNNING, "login prompt on its console")
+        elif now - self._started > _SILENT_SECONDS:
+            self.become(NodeState.RUNNING, "it runs, but neither agent nor console say anything")
+        self._asked = time.monotonic()
+
+    def _prompted(self) -> bool:
+        try:
+            with open(self._console, "rb") as console:
+                console.seek(max(0, os.fstat(console.fileno()).st_size - 4096))
+                return _PROMPT in console.read()
+        except OSError:
+            return False
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all guests of this job on this host share.
+
+    Parameters
+    ----------
+    cluster : name
+    directory, scratch : the job's directories
+    accelerator, datapath : of this host
+    """
+
+    cluster: str
+    directory: Path
+    scratch: Path
+    accelerator: str
+    datapath: str

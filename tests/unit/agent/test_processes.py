@@ -1,0 +1,113 @@
+# SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A job's leftovers are found by what they hold, and nobody else's processes are touched."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.agent.processes import JobProcesses
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.agent.supervisor import supervise
+
+from tests.unit.agent.hosts import USER, overlay_directory, places
+from tests.unit.refusal import refused
+
+_HOLD = "import sys, time; file = open(sys.argv[1], 'a'); print('held', flush=True); time.sleep(60)"
+_MAP = """
+import sys, mmap, time
+with open(sys.argv[1], "r+b") as file:
+    held = mmap.mmap(file.fileno(), 0)
+print("held", flush=True)
+time.sleep(60)
+"""
+_CWD = "import sys, os, time; os.chdir(os.path.dirname(sys.argv[1])); print('held', flush=True); time.sleep(60)"
+
+
+def start(program: str, path: Path, user: int) -> subprocess.Popen[str]:
+    # A path of its own, since the interpreter of a virtual environment may be out of another user's reach.
+    interpreter = "/usr/bin/python3" if os.getuid() == 0 else sys.executable
+    keywords = {"user": user} if os.getuid() == 0 else {}
+    process = subprocess.Popen([interpreter, "-c", program, str(path)], stdout=subprocess.PIPE, text=True, cwd="/", **keywords)  # type: ignore[call-overload]
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("host")
+    for parent in (root, *root.parents):
+        if parent.stat().st_uid == os.getuid() and parent != Path("/"):
+            parent.chmod(parent.stat().st_mode | 0o011)
+    path = overlay_directory(places(root)) / "compute0.qcow2"
+    path.write_text("x")
+    os.chown(path, USER, -1)
+    return path
+
+
+@pytest.mark.parametrize("program", [_HOLD, _MAP, _CWD], ids=["open file", "mapped file", "working directory"])
+def test_whoever_holds_the_jobs_files_is_killed(disk: Path, program: str) -> None:
+    process = start(program, disk, USER)
+    where = places(disk.parents[3])
+    assert JobProcesses(where, 7, USER).kill_all(set(), 10) == []
+    assert process.wait(5) == -9
+
+
+def test_a_deleted_file_is_still_the_jobs(disk: Path) -> None:
+    process = start(_HOLD, disk, USER)
+    disk.unlink()
+    assert JobProcesses(places(disk.parents[3]), 7, USER).kill_all(set(), 10) == []
+    assert process.wait(5) == -9
+
+
+def test_when_the_time_is_over_what_was_not_looked_at_counts_as_left(disk: Path) -> None:
+    process = start(_HOLD, disk, USER)
+    try:
+        assert JobProcesses(places(disk.parents[3]), 70, USER).kill_all(set(), -1) != []
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can act for two users")
+def test_another_users_process_with_the_same_file_is_left_alone(disk: Path) -> None:
+    process = start(_HOLD, disk, 0)
+    try:
+        assert JobProcesses(places(disk.parents[3]), 7, USER).kill_all(set(), 10) == []
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_another_jobs_files_are_not_this_ones(disk: Path) -> None:
+    process = start(_HOLD, disk, USER)
+    try:
+        assert JobProcesses(places(disk.parents[3]), 70, USER).kill_all(set(), 10) == []
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_without_unified_cgroups_the_agent_is_told(disk: Path) -> None:
+    error = refused("backend", JobProcesses(places(disk.parents[3]), 7, os.getuid()).adopt, os.getpid())
+    assert "unified" in str(error)
+
+
+def test_only_the_users_own_processes_are_adopted(disk: Path) -> None:
+    refused("forbidden", JobProcesses(places(disk.parents[3]), 7, os.getuid() + 1).adopt, os.getpid())
+
+
+# Other tests of this process may have left threads.
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_the_supervisor_passes_on_how_the_agent_ended() -> None:
+    told: list[int] = []
+    assert supervise(lambda: 3, told.append) == 3
+    assert supervise(lambda: os.kill(os.getpid(), 9) or 0, told.append) == 1  # type: ignore[func-returns-value]
+    assert told == [9]
