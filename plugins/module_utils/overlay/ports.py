@@ -1,0 +1,228 @@
+# SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Attach nodes to their networks, detach them, and put everything back after Open vSwitch or the host was restarted."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from .. import filelock
+from ..command import Commands
+from ..model.addresses import bridge_name
+from ..model.errors import VcError
+from ..model.host import OverlayHost
+from . import bridge, flows, ovsdb, taps
+from .state import Network, Overlay, Port, is_tap_name
+
+__all__ = ["Port", "attach", "check_opened", "detach", "locked", "restore", "state_of"]
+
+_LOCK = Path("/run/vc/overlay.lock")
+# Whoever holds it may have to wait for an Open vSwitch that does not answer; an epilog must not wait for many of those in a row.
+_LOCK_SECONDS = 60.0
+
+
+@contextlib.contextmanager
+def locked(seconds: float = _LOCK_SECONDS) -> Iterator[None]:
+    """Hold this host's overlay between reading and writing it.  Taken by every function here; not reentrant.
+
+    Raises VcError ``timeout`` when others keep it for `seconds`.
+    """
+    _LOCK.parent.mkdir(mode=0o755, exist_ok=True)
+    handle = os.open(_LOCK, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        if not filelock.acquire(handle, seconds):
+            detail, remedy = f"others have held it for {seconds:g} s", f"see `fuser -v {_LOCK}` and `ovs-vsctl show`"
+            raise VcError("timeout", "Open vSwitch", "waiting for the lock on this host's networks", detail, remedy)
+        yield
+    finally:
+        os.close(handle)
+
+
+def attach(commands: Commands, overlay_host: OverlayHost, ports: Sequence[Port]) -> None:
+    """Make bridges, tunnels, taps and pinning flows for these ports; what is there already and right stays untouched.
+
+    A tap of the same name that another holder left behind is replaced: the caller has the node's lease.
+    On failure nothing of the new ports stays.
+    Raises VcError ``conflict`` (MTU, foreign names, a VNI that another cluster has), ``invalid`` or ``backend``.
+    """
+    ports = [port.checked() for port in ports]
+    if not ports:
+        return
+    with locked():
+        overlay = ovsdb.read(commands)
+        wanted = _networks(overlay, ports)
+        underlay = taps.underlay(commands, overlay_host.local_ip)
+        for network in wanted:
+            bridge.check_mtu(network.cluster, network.mtu, overlay_host, underlay)
+        for port in ports:
+            bridge.check_mtu(port.cluster, port.mtu, overlay_host, underlay)
+            bridge.check_foreign(overlay, port.cluster, [port.tap])
+        sections: list[bridge.Section] = []
+        for network in wanted:
+            edits = bridge.changes(overlay.network(network.vni), network, overlay_host)
+            bridge.check_foreign(overlay, network.cluster, bridge.touched(edits))
+            sections += edits
+        missing = [port for port in ports if not _in_place(overlay, port)]
+        for port in missing:
+            holder = overlay.holder_of(port.tap)
+            if holder is not None:
+                sections.append(["del-port", holder.bridge, port.tap])
+            sections += bridge.add_tap(port)
+        # A guest may be running on a tap that has only lost its port.
+        fresh = [port for port in missing if not (taps.usable(port) and _same_holder(overlay, port))]
+        taps.guard(commands)
+        try:
+            taps.make(commands, fresh)
+            ovsdb.write(commands, sections, "attaching " + ", ".join(port.tap for port in ports))
+            _pin(commands, {network.vni for network in wanted}, [port.tap for port in ports])
+        except VcError:
+            with contextlib.suppress(VcError):
+                _detach(commands, [port.tap for port in fresh])
+            raise
+
+
+def detach(commands: Commands, tap_names: Iterable[str]) -> None:
+    """Remove these ports and taps; a network's bridge goes with its last tap unless an admin declared it.  Unknown names are skipped.
+
+    The taps go first, so that a guest is cut off even when Open vSwitch does not answer.  Raises VcError ``backend``.
+    """
+    wanted = [tap for tap in tap_names if is_tap_name(tap)]
+    if wanted:
+        with locked():
+            _detach(commands, wanted)
+
+
+def state_of(commands: Commands, overlay_host: OverlayHost, port: Port) -> str:
+    """``current`` when `attach` would find nothing to do for this port, ``missing`` when there is nothing of it, else ``outdated``."""
+    overlay = ovsdb.read(commands)
+    network = overlay.network(port.checked().vni)
+    if overlay.holder_of(port.tap) is None and not taps.exists(port.tap):
+        return "missing"
+    if network is None or network.cluster != port.cluster or not _in_place(overlay, port):
+        return "outdated"
+    wanted = bridge.Wanted(network.cluster, network.vni, network.mtu, network.declared)
+    # The bridge and tunnels of a declared network are for the one who declared it to repair: one drift is one change of one task.
+    drifted = not network.declared and bool(bridge.changes(network, wanted, overlay_host))
+    return "outdated" if drifted or not flows.installed(commands, network) else "current"
+
+
+def restore(commands: Commands) -> list[str]:
+    """Put back what OVSDB says: taps of frontends after a reboot, flows after a restart of Open vSwitch.  Returns the bridges.
+
+    Ports of jobs whose tap is gone belong to an earlier boot and are removed.
+    A bridge with a port that cannot be understood stays closed; VcError ``invalid`` names it after all others were put back.
+    """
+    with locked():
+        overlay = ovsdb.read(commands)
+        lost: list[Port] = []
+        dead: list[str] = []
+        damaged: dict[str, VcError] = {}
+        for network in overlay.networks:
+            try:
+                gone = [port for port in _ports(network) if not taps.exists(port.tap)]
+            except VcError as error:
+                damaged[network.bridge] = error
+                continue
+            lost += [port for port in gone if port.outlives_reboot]
+            dead += [port.tap for port in gone if not port.outlives_reboot]
+        if overlay.networks:
+            taps.guard(commands)
+        taps.make(commands, lost)
+        if dead:
+            _detach(commands, dead)
+            overlay = ovsdb.read(commands)
+        if lost:
+            _reopen(commands, overlay, lost)
+            overlay = ovsdb.read(commands)
+        whole = [network for network in overlay.networks if network.bridge not in damaged]
+        for network in whole:
+            flows.install(commands, network)
+        if damaged:
+            detail = "; ".join(f"{error.item}: {error.detail}" for error in damaged.values())
+            remedy = "detach and attach that port, then run `vc-overlay restore`; all other bridges have their flows"
+            raise VcError("invalid", ", ".join(damaged), "putting its flows back", detail, remedy)
+        return [network.bridge for network in whole]
+
+
+def _ports(network: Network) -> list[Port]:
+    return [Port.from_external_ids(row.name, network.vni, row.ids) for row in network.taps]
+
+
+def _networks(overlay: Overlay, ports: Sequence[Port]) -> list[bridge.Wanted]:
+    """The networks that these ports need; an existing one keeps its MTU and its declaration."""
+    wanted: dict[int, bridge.Wanted] = {}
+    for port in ports:
+        there = overlay.network(port.vni)
+        owner = there.cluster if there else wanted[port.vni].cluster if port.vni in wanted else port.cluster
+        if owner != port.cluster:
+            raise VcError(
+                "conflict", port.cluster, "preparing its network", f"VNI {port.vni} belongs to {owner} on this host", "give it another VNI"
+            )
+        if there is None:
+            wanted.setdefault(port.vni, bridge.Wanted(port.cluster, port.vni, port.mtu, False))
+        else:
+            wanted[port.vni] = bridge.Wanted(there.cluster, there.vni, there.mtu, there.declared)
+    return list(wanted.values())
+
+
+def _in_place(overlay: Overlay, port: Port) -> bool:
+    network = overlay.network(port.vni)
+    rows = [] if network is None else [row for row in network.taps if row.name == port.tap]
+    return any(dict(row.ids) == port.external_ids() and row.ofport > 0 for row in rows) and taps.usable(port)
+
+
+def _same_holder(overlay: Overlay, port: Port) -> bool:
+    rows = [row for network in overlay.networks for row in network.taps if row.name == port.tap]
+    return all(row.ids.get("vc-holder") == port.holder for row in rows)
+
+
+def _pin(commands: Commands, vnis: Iterable[int], tap_names: Iterable[str]) -> None:
+    overlay = ovsdb.read(commands)
+    for vni in sorted(vnis):
+        network = overlay.network(vni)
+        if network is None:
+            raise VcError("backend", f"VNI {vni}", "preparing its network", "its bridge is gone again", "see `journalctl -u ovs-vswitchd`")
+        check_opened(network, tap_names)
+        flows.install(commands, network)
+
+
+def check_opened(network: Network, tap_names: Iterable[str] = ()) -> None:
+    """Raise VcError ``backend`` for the first port that ovs-vswitchd could not open: all tunnels, and these taps."""
+    for row in [*network.tunnels, *(row for row in network.taps if row.name in tap_names)]:
+        if row.ofport <= 0:
+            detail = row.error or "ovs-vswitchd has not opened it"
+            remedy = "see /var/log/openvswitch/ovs-vswitchd.log; does this kernel have what the datapath in host.json needs?"
+            raise VcError("backend", row.name, "opening it on " + network.bridge, detail, remedy)
+
+
+def _detach(commands: Commands, tap_names: Sequence[str]) -> None:
+    taps.remove(commands, tap_names)
+    overlay = ovsdb.read(commands)
+    sections, left = [], []
+    for network in overlay.networks:
+        going = [row.name for row in network.taps if row.name in tap_names]
+        if len(going) == len(network.taps) and not network.declared:
+            # Also a bridge without any tap, which an attach left behind that was killed half-way.
+            sections.append(["del-br", network.bridge])
+        elif going:
+            sections += [["del-port", network.bridge, tap] for tap in going]
+            left.append(network.vni)
+    ovsdb.write(commands, sections, "detaching " + ", ".join(tap_names))
+    if left:
+        overlay = ovsdb.read(commands)
+        for network in overlay.networks:
+            if network.vni in left:
+                flows.install(commands, network)
+
+
+def _reopen(commands: Commands, overlay: Overlay, ports: Sequence[Port]) -> None:
+    """Make ovs-vswitchd look again for taps that it could not find when it started."""
+    there = {row.name for network in overlay.networks for row in network.taps}
+    sections: list[bridge.Section] = []
+    for port in ports:
+        if port.tap in there:
+            sections += [["del-port", bridge_name(port.vni), port.tap], *bridge.add_tap(port)]
+    ovsdb.write(commands, sections, "opening taps again")
