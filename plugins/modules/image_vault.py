@@ -1,0 +1,243 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Manage golden images and node disks in the vault."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: image_vault
+short_description: Manage golden images and node disks in the vault
+version_added: "0.1.0"
+description:
+  - Imports golden images into the vault as numbered revisions, and makes, grows and removes the disks of persistent nodes.
+  - Runs on the vault host as root. Stored images never change; what changes gets a new revision.
+  - Exactly one of O(goldens) and O(disks) is given. If any item is refused, nothing is written.
+options:
+  goldens:
+    description: Golden images.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: Name of the image, without a revision.
+        type: str
+        required: true
+      source:
+        description: Absolute path of the file to import, on the vault host. Required unless O(goldens[].state=absent).
+        type: str
+      format:
+        description:
+          - Format of O(goldens[].source). It is never guessed, because a guest could have written a header into a raw disk.
+          - A qcow2 file must be complete in itself, without backing file or external data.
+        type: str
+        choices: [raw, qcow2]
+        default: raw
+      revision:
+        description:
+          - Number of the revision. Left out, a file that was imported before is found again, another one becomes the next revision;
+            with O(goldens[].state=absent) it means all revisions.
+        type: int
+      state:
+        description: Whether the image is in the vault. One that a node runs on, or needs at its next start, is not removed.
+        type: str
+        choices: [present, absent]
+        default: present
+  disks:
+    description: Disks of persistent nodes. A node without one gets it at its first start, so this is for making them earlier or larger.
+    type: list
+    elements: dict
+    suboptions:
+      cluster:
+        description: Name of the virtual cluster, which must be registered.
+        type: str
+        required: true
+      node:
+        description: Name of the node.
+        type: str
+        required: true
+      image:
+        description: Golden image to begin with. Left out, what the node's definition says. It is not changed afterwards.
+        type: str
+      size:
+        description: Size, such as V(40GiB). Left out, what the definition says. Disks only grow, and only while nothing runs on them.
+        type: str
+      state:
+        description: Whether the node has a disk. Removing one loses its content; refused while the node is leased or not flushed.
+        type: str
+        choices: [present, absent]
+        default: present
+  vault_root:
+    description: Directory of the vault on its host.
+    type: path
+    default: /var/lib/vc-vault
+attributes:
+  check_mode:
+    description: Returns what a run would return, with the revisions that it would give.
+    support: full
+  diff_mode:
+    description: Shows images and disks before and after.
+    support: full
+requirements:
+  - qemu-img on the vault host, for qcow2
+author:
+  - hpc.virtual_cluster contributors (@hpc-virtual-cluster)
+"""
+
+EXAMPLES = r"""
+- name: Import a golden image
+  hpc.virtual_cluster.image_vault:
+    goldens:
+      - name: debian12
+        source: /srv/images/debian-12.qcow2
+        format: qcow2
+
+- name: Make the frontend's disk before its first start
+  hpc.virtual_cluster.image_vault:
+    disks:
+      - cluster: vc1
+        node: frontend
+        size: 40GiB
+
+- name: Remove an old revision that nobody needs
+  hpc.virtual_cluster.image_vault:
+    goldens:
+      - name: debian12
+        revision: 1
+        state: absent
+"""
+
+RETURN = r"""
+images:
+  description: One entry for each item, in the order given.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Name of a golden image.
+      type: str
+      returned: for goldens
+    revision:
+      description: Its revision; 0 where all were meant.
+      type: int
+      returned: for goldens
+    image:
+      description: Image and revision, as a definition names it; for a disk, what it was made from.
+      type: str
+      returned: when there is one
+      sample: debian12@r1
+    format:
+      description: Format that it was imported from.
+      type: str
+      returned: for goldens that are present
+    size_mib:
+      description: Size of the disk that a guest sees, in MiB.
+      type: int
+      returned: for goldens that are present
+    cluster:
+      description: Virtual cluster of a disk.
+      type: str
+      returned: for disks
+    node:
+      description: Node of a disk.
+      type: str
+      returned: for disks
+    generation:
+      description: Newest generation of a disk.
+      type: int
+      returned: for disks that are present
+    disk_mib:
+      description: Size of a disk in MiB.
+      type: int
+      returned: for disks that are present
+    state:
+      description: V(present), V(absent) or V(failed).
+      type: str
+      returned: always
+actions:
+  description: The steps that were taken, or would be.
+  returned: always
+  type: list
+  elements: dict
+  sample: [{"item": "debian12", "verb": "import", "revision": 1, "source": "/srv/images/debian-12.qcow2", "format": "qcow2"}]
+results:
+  description: One entry for each item, with what went wrong, if anything did.
+  returned: always
+  type: list
+  elements: dict
+  sample: [{"name": "debian12", "changed": true, "state": "present", "actions": ["import"], "msg": "", "error_code": ""}]
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils import module_runner
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.applier.images import ImageActions
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.command import Commands
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.planner.images import parse_disks, parse_goldens
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.planner.plan import Plan
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.directory_store import DirectoryStore
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.registry import Registry, check_root
+
+STATE = {"type": "str", "choices": ["present", "absent"], "default": "present"}
+GOLDEN = {
+    "name": {"type": "str", "required": True},
+    "source": {"type": "str"},
+    "format": {"type": "str", "choices": ["raw", "qcow2"], "default": "raw"},
+    "revision": {"type": "int"},
+    "state": STATE,
+}
+DISK = {
+    "cluster": {"type": "str", "required": True},
+    "node": {"type": "str", "required": True},
+    "image": {"type": "str"},
+    "size": {"type": "str"},
+    "state": STATE,
+}
+ARGUMENTS = {
+    "goldens": {"type": "list", "elements": "dict", "options": GOLDEN},
+    "disks": {"type": "list", "elements": "dict", "options": DISK},
+    "vault_root": {"type": "path", "default": "/var/lib/vc-vault"},
+}
+
+
+def main() -> None:
+    """Plan against the store, write, and return every item as it is then."""
+    module = AnsibleModule(
+        argument_spec=ARGUMENTS,
+        mutually_exclusive=[("goldens", "disks")],
+        required_one_of=[("goldens", "disks")],
+        supports_check_mode=True,
+    )
+    commands = Commands()
+    root = module.params["vault_root"]
+    images = ImageActions(Registry(root), DirectoryStore(commands, root))
+    goldens = module.params["goldens"] is not None
+
+    def look() -> tuple[Plan, list[dict[str, Any]]]:
+        if goldens:
+            return images.plan_goldens(parse_goldens(module.params["goldens"]))
+        return images.plan_disks(parse_disks(module.params["disks"]))
+
+    planned: list[dict[str, Any]] = []
+
+    def plan() -> Plan:
+        check_root(root)
+        wanted, shown = look()
+        planned.extend(shown)
+        return wanted
+
+    def answer(wanted: Plan, predicted: bool) -> list[dict[str, Any]]:
+        if predicted or not wanted.actions:
+            return planned
+        left, shown = look()
+        # What still has something to do has failed on the way.
+        return [{**entry, "state": "failed"} if item.actions or item.error else entry for item, entry in zip(left.items, shown)]
+
+    module_runner.run(module, "images", plan, images.apply_goldens if goldens else images.apply_disks, answer)
+
+
+if __name__ == "__main__":
+    main()

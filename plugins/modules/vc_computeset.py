@@ -1,0 +1,420 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Start, extend and terminate computesets."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vc_computeset
+short_description: Start, extend and terminate the computes of a virtual cluster
+version_added: "0.1.0"
+description:
+  - A computeset is a number of a virtual cluster's computes that are started together, as one Slurm job of the cluster's owner.
+  - Runs on a host where C(sbatch) works, as the cluster's owner and never as root. The job is charged to the cluster's account and
+    holds until it is terminated or its walltime ends. Where Slurm's commands are in a directory of their own, add it to C(PATH) by the
+    task's C(environment).
+  - A set is identified by O(cluster) and O(name) among the owner's live jobs. A set that already runs as asked is not touched,
+    one that has ended is started again. Other nodes, another image or another account are refused; a different walltime is set,
+    if Slurm allows it.
+  - Terminating asks the guests to shut down; only O(on_timeout=cancel) pulls the power cord.
+options:
+  cluster:
+    description: The resolved cluster, as M(hpc.virtual_cluster.vc_cluster) returns it.
+    type: dict
+    required: true
+  name:
+    description: Name of the computeset. It is what makes a second run find the first one's job.
+    type: str
+    required: true
+  nodes:
+    description: Computes to start, as a node range such as V(compute[0-3]).
+    type: str
+  count:
+    description: How many computes to start; free ones are taken in the order of the definition.
+    type: int
+  walltime:
+    description:
+      - How long the set may run, such as V(30m), V(6h), V(2d) or Slurm's V(1-12:00:00); rounded up to minutes, two at least.
+      - Left out, a new set gets the partition's default, and a live set keeps what it has.
+      - Slurm lets only its operators lengthen a job that already runs; for others that is refused beforehand.
+    type: str
+  account:
+    description:
+      - Slurm account to charge.
+      - Defaults to the cluster's own, and any other is refused, because no hypervisor would start its nodes.
+    type: str
+  per_host:
+    description: How many of the guests each hypervisor gets. Left out, Slurm packs them as it packs tasks.
+    type: int
+  hosts:
+    description: Run on exactly these hypervisors. Every one of them gets at least one node.
+    type: list
+    elements: str
+    default: []
+  exclude_hosts:
+    description: Never run on these hypervisors.
+    type: list
+    elements: str
+    default: []
+  memory_overhead:
+    description:
+      - Memory that the job asks for beyond each guest's own, for QEMU and the agent.
+      - Raise it where guests are emulated rather than run by KVM, or where jobs die of C(OUT_OF_MEMORY).
+    type: str
+    default: 256MiB
+  grace:
+    description: How long guests get to shut down by themselves before they are powered off, when the set ends or is terminated.
+    type: str
+    default: 20s
+  partition:
+    description: Slurm partition to submit to. Looked at when the set is started, not afterwards.
+    type: str
+  reservation:
+    description: Slurm reservation to submit into. Looked at when the set is started, not afterwards.
+    type: str
+  qos:
+    description: Slurm QOS to submit with. Looked at when the set is started, not afterwards.
+    type: str
+  state:
+    description: V(started) or V(absent), which means that no live job is this set.
+    type: str
+    choices: [started, absent]
+    default: started
+  wait:
+    description: Wait until every node runs, or with O(state=absent) until the job has left its hypervisors.
+    type: bool
+    default: true
+  wait_timeout:
+    description: How long to wait at most, in seconds.
+    type: int
+    default: 600
+  on_timeout:
+    description:
+      - What becomes of the job when O(wait_timeout) is over. The module fails in either case, with the last state and Slurm's reason,
+        unless it had been asked to remove the job and did.
+      - V(leave) leaves the job as it is, and the next run waits on. V(cancel) cancels it.
+    type: str
+    choices: [leave, cancel]
+    default: leave
+attributes:
+  check_mode:
+    description: Can run in check mode and return what would be.
+    support: full
+  diff_mode:
+    description: Will return details on what has changed.
+    support: full
+author:
+  - hpc.virtual_cluster contributors (@hpc-virtual-cluster)
+seealso:
+  - module: hpc.virtual_cluster.vc_cluster
+  - module: hpc.virtual_cluster.vc_info
+"""
+
+EXAMPLES = r"""
+- name: Start two computes, one on each hypervisor
+  hpc.virtual_cluster.vc_computeset:
+    cluster: "{{ resolved }}"
+    name: sim
+    nodes: compute[0-1]
+    per_host: 1
+    walltime: 6h
+  become: true
+  become_user: "{{ resolved.owner }}"
+
+- name: Start four computes, whichever are free, and give up after five minutes in the queue
+  hpc.virtual_cluster.vc_computeset:
+    cluster: "{{ resolved }}"
+    name: batch
+    count: 4
+    walltime: 2h
+    wait_timeout: 300
+    on_timeout: cancel
+  become: true
+  become_user: "{{ resolved.owner }}"
+
+- name: Terminate the set
+  hpc.virtual_cluster.vc_computeset:
+    cluster: "{{ resolved }}"
+    name: sim
+    state: absent
+  become: true
+  become_user: "{{ resolved.owner }}"
+"""
+
+RETURN = r"""
+computeset:
+  description: The set as it is, or in check mode as it would be. Returned on failure too, as far as it is known.
+  returned: always, except when the whole call was refused
+  type: dict
+  contains:
+    name:
+      description: Name of the set.
+      type: str
+      returned: success
+      sample: sim
+    cluster:
+      description: Name of its cluster.
+      type: str
+      returned: success
+      sample: vc1
+    job_id:
+      description: Its Slurm job, null if there is none or, in check mode, none yet.
+      type: int
+      returned: success
+      sample: 42
+    state:
+      description: One of V(pending), V(starting), V(running), V(stopping), V(completed), V(failed), V(cancelled), V(timeout), V(absent).
+      type: str
+      returned: success
+      sample: running
+    nodes:
+      description: By name, each node's C(state), its hypervisor C(host) (empty while it has none) and C(msg), what its agent has to say.
+      type: dict
+      returned: success
+      sample: {compute0: {state: running, host: hv1, msg: ""}}
+    walltime_seconds:
+      description: Its walltime, null if it has no limit or if that is not known yet.
+      type: int
+      returned: success
+      sample: 21600
+    remaining_seconds:
+      description: What is left of it.
+      type: int
+      returned: success
+      sample: 21570
+    account:
+      description: The Slurm account that is charged.
+      type: str
+      returned: success
+      sample: physics
+    reason:
+      description: Slurm's reason for a job that does not run, or what is known about a failure; empty otherwise.
+      type: str
+      returned: success
+      sample: AssocGrpCPUMinutesLimit
+    output:
+      description: Where the job writes its log, on a file system that the hypervisors see.
+      type: str
+      returned: success
+      sample: /home/labuser/vc-vc1-sim-42.out
+    rejected_jobs:
+      description: Live jobs of other users that claim this cluster. They are never counted.
+      type: list
+      elements: dict
+      returned: success
+      sample: [{job_id: 43, user: otheruser, computeset: sim}]
+actions:
+  description: What was done, in order, or would be done.
+  returned: always
+  type: list
+  elements: dict
+  sample: [{item: vc1/sim, verb: submit, nodes: [compute0], account: physics, walltime_seconds: 21600}]
+results:
+  description: One entry, with C(name), C(changed), C(state), C(actions), C(msg), C(error_code).
+  returned: always
+  type: list
+  elements: dict
+error_code:
+  description: Stable code of a failure, such as V(in_use), V(forbidden), V(timeout).
+  returned: failure
+  type: str
+"""
+
+import os
+import pwd
+import re
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Optional
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils import module_runner
+from ..module_utils.command import Commands
+from ..module_utils.model.errors import VcError
+from ..module_utils.model.names import shown
+from ..module_utils.model.version import VERSION
+from ..module_utils.planner import computeset as planner
+from ..module_utils.planner.plan import Action, Done, ItemPlan, Plan
+from ..module_utils.planner.wish import read_options
+from ..module_utils.slurm import jobs, submit, watch
+from ..module_utils.slurm.script import Spec
+
+_HOME = re.compile(r"/[A-Za-z0-9_.+/-]{1,255}")
+
+
+class Computeset:
+    """One call of the module."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.options = options
+        self.commands = Commands(jobs.environment(os.environ))
+        account = pwd.getpwuid(os.geteuid())
+        self.user, self.home = account.pw_name, account.pw_dir
+        self.job_id: Optional[int] = None
+
+    def plan(self) -> Plan:
+        """Validate, read the queue once, decide."""
+        wish = self.wish = read_options(self.options, self.user)
+        if not _HOME.fullmatch(self.home):
+            raise VcError("invalid", shown(self.home), "writing the job's log there", "Slurm cannot be told such a path", "use a plain one")
+        decision = planner.plan_computeset(wish, jobs.read(self.commands) if self.user != "root" else [], int(time.time()))
+        if planner.raises_limit_of_running_job(decision) and not submit.may_extend(self.commands, self.user):
+            decision = planner.refuse_extension(wish, decision)
+        self.decision = decision
+        self.job_id = decision.jobs[0].job_id if decision.jobs else None
+        return Plan((decision.item,))
+
+    def apply(self, actions: Sequence[Action], done: Done) -> Mapping[str, VcError]:
+        for action in actions:
+            if action.verb == "submit":
+                self.job_id = submit.sbatch(self.commands, self._request())
+                done(action)
+                # Between reading the queue and submitting, another run may have done the same.
+                other = planner.rival(self.wish, self.decision.nodes, self.job_id, jobs.read(self.commands))
+                if other is not None:
+                    submit.power_cord(self.commands, self.job_id)
+                    raise planner.lost_to(self.wish, other)
+            elif action.verb == "set_walltime":
+                minutes = planner.walltime_minutes(action.details["walltime_seconds"])
+                submit.set_walltime(self.commands, action.item, action.details["job_id"], minutes)
+            elif action.verb == "withdraw":
+                submit.withdraw(self.commands, action.details["job_id"])
+            else:
+                submit.terminate(self.commands, action.details["job_id"])
+            done(action)
+        return {}
+
+    def answer(self, plan: Plan, predicted: bool) -> dict[str, Any]:
+        if predicted and plan.actions:
+            return self._predicted(plan.items[0])
+        wait = self.options["wait"] and not predicted
+        seen, error = self._stopped(wait) if not self.wish.started and not plan.errors else self._started(wait)
+        answer = self._described(seen)
+        if error is not None:
+            raise module_runner.Incomplete(error, answer)
+        return answer
+
+    def _started(self, wait: bool) -> tuple[Optional[watch.View], Optional[VcError]]:
+        if self.job_id is None:
+            return None, None
+        if not wait:
+            return watch.view(self.commands, self.job_id, self.decision.nodes), None
+        cancel = self.options["on_timeout"] == "cancel"
+        output = submit.output_path(self.home, self.wish.cluster.name, self.wish.name, self.job_id)
+        return watch.until_running(
+            self.commands, self.wish.item, self.job_id, self.decision.nodes, self.options["wait_timeout"], cancel, output
+        )
+
+    def _stopped(self, wait: bool) -> tuple[Optional[watch.View], Optional[VcError]]:
+        seen, failure = None, None
+        for job_id in [*(job.job_id for job in self.decision.jobs), *self.decision.after]:
+            if wait:
+                cancel = self.options["on_timeout"] == "cancel"
+                seen, error = watch.until_gone(
+                    self.commands, self.wish.item, job_id, self.decision.nodes, self.options["wait_timeout"], cancel
+                )
+                failure = failure or error
+            else:
+                seen = watch.view(self.commands, job_id, self.decision.nodes, ask_agents=False)
+        return seen, failure
+
+    def _request(self) -> submit.Request:
+        wish, nodes = self.wish, self.decision.nodes
+        cpus, memory_mib = planner.resources(wish.cluster, nodes, wish.overhead_mib)
+        return submit.Request(
+            spec=Spec(VERSION, wish.cluster.name, wish.name, nodes, wish.grace_seconds, planner.images(wish.cluster, nodes)),
+            account=wish.account,
+            cpus=cpus,
+            memory_mib=memory_mib,
+            walltime_minutes=planner.walltime_minutes(wish.walltime_seconds),
+            lead_seconds=wish.lead_seconds,
+            home=self.home,
+            per_host=wish.per_host,
+            on_hosts=wish.on_hosts,
+            exclude_hosts=wish.exclude_hosts,
+            partition=wish.partition,
+            reservation=wish.reservation,
+            qos=wish.qos,
+            after=self.decision.after,
+        )
+
+    def _predicted(self, item: ItemPlan) -> dict[str, Any]:
+        """The set as it will be once the plan is carried out; what nobody knows yet is null or empty."""
+        state = ("running" if self.options["wait"] else "pending") if self.wish.started else "absent"
+        node = {"state": "running" if state == "running" else "queued", "host": "", "msg": ""}
+        walltime = (item.after or {}).get("walltime_seconds")
+        return {
+            **self._identity(),
+            "state": state,
+            "nodes": {name: dict(node) for name in self.decision.nodes} if self.wish.started else {},
+            "walltime_seconds": walltime,
+            "remaining_seconds": walltime,
+            "account": self.wish.account,
+            "reason": "",
+        }
+
+    def _described(self, seen: Optional[watch.View]) -> dict[str, Any]:
+        job = seen.job if seen else None
+        limit = job.time_limit_seconds if job else None
+        left = max(0, job.end_time - int(time.time())) if job and job.end_time else limit
+        return {
+            **self._identity(),
+            "state": str(seen.state) if seen else "absent",
+            "nodes": {name: {"state": guest.state, "host": guest.host, "msg": guest.msg} for name, guest in seen.guests.items()}
+            if seen
+            else {},
+            "walltime_seconds": limit,
+            "remaining_seconds": 0 if seen and seen.ended else left,
+            "account": job.account if job else self.wish.account,
+            "reason": (job.reason if job else "") or (seen.problem if seen else ""),
+        }
+
+    def _identity(self) -> dict[str, Any]:
+        wish, job_id = self.wish, self.job_id
+        return {
+            "name": wish.name,
+            "cluster": wish.cluster.name,
+            "job_id": job_id,
+            "output": submit.output_path(self.home, wish.cluster.name, wish.name, job_id) if job_id is not None else "",
+            "rejected_jobs": [
+                {"job_id": job.job_id, "user": job.user_name, "computeset": job.claim.computeset if job.claim else ""}
+                for job in self.decision.rejected
+            ],
+        }
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "cluster": {"type": "dict", "required": True},
+            "name": {"type": "str", "required": True},
+            "nodes": {"type": "str"},
+            "count": {"type": "int"},
+            "walltime": {"type": "str"},
+            "account": {"type": "str"},
+            "per_host": {"type": "int"},
+            "hosts": {"type": "list", "elements": "str", "default": []},
+            "exclude_hosts": {"type": "list", "elements": "str", "default": []},
+            "memory_overhead": {"type": "str", "default": "256MiB"},
+            "grace": {"type": "str", "default": "20s"},
+            "partition": {"type": "str"},
+            "reservation": {"type": "str"},
+            "qos": {"type": "str"},
+            "state": {"type": "str", "choices": ["started", "absent"], "default": "started"},
+            "wait": {"type": "bool", "default": True},
+            "wait_timeout": {"type": "int", "default": 600},
+            "on_timeout": {"type": "str", "choices": ["leave", "cancel"], "default": "leave"},
+        },
+        mutually_exclusive=[["nodes", "count"]],
+        required_if=[["state", "started", ["nodes", "count"], True]],
+        supports_check_mode=True,
+    )
+    computeset = Computeset(module.params)
+    module_runner.run(module, "computeset", computeset.plan, computeset.apply, computeset.answer)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,200 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Tell what of virtual clusters lives on a host."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: vc_info
+short_description: Tell what of virtual clusters lives on a host
+version_added: "0.1.0"
+description:
+  - Reads what one host knows about virtual clusters and changes nothing. Every fact is asked of its owner, in one call each.
+  - The filter P(hpc.virtual_cluster.vc_view#filter) joins what several hosts answered into one picture.
+options:
+  gather:
+    description:
+      - What to read here.
+      - V(vault) reads the registry, leases, disks and golden images; on the vault host, as root.
+      - V(slurm) reads jobs that claim to be computesets; on any host where C(squeue) works, as any user who may see all jobs.
+      - V(libvirt) reads the frontends' domains; on a frontend host, as root.
+    type: list
+    elements: str
+    choices: [vault, slurm, libvirt]
+    required: true
+  cluster:
+    description: Only this virtual cluster. Left out, all of them.
+    type: str
+  vault_root:
+    description: Directory of the vault on its host, for V(vault).
+    type: path
+    default: /var/lib/vc-vault
+attributes:
+  check_mode:
+    description: Can run in check mode and return what would be.
+    support: full
+  diff_mode:
+    description: Will return details on what has changed.
+    support: none
+author:
+  - hpc.virtual_cluster contributors (@hpc-virtual-cluster)
+seealso:
+  - plugin: hpc.virtual_cluster.vc_view
+    plugin_type: filter
+"""
+
+EXAMPLES = r"""
+- name: Read the registry and its leases
+  hpc.virtual_cluster.vc_info:
+    gather: [vault]
+  register: vault_info
+  become: true
+
+- name: Read the jobs that claim vc1
+  hpc.virtual_cluster.vc_info:
+    gather: [slurm]
+    cluster: vc1
+  register: slurm_info
+"""
+
+RETURN = r"""
+vault:
+  description: What the vault holds, without secrets.
+  returned: when V(vault) was gathered
+  type: dict
+  contains:
+    clusters:
+      description: By name, each with C(cluster) (the resolved cluster), C(leases) (by node) and C(disks) (by node).
+      type: dict
+      returned: success
+      sample:
+        vc1:
+          cluster: {name: vc1, owner: labuser}
+          leases: {compute0: {epoch: 3, state: running, holder: {kind: job, job_id: 42, host: hv1, user: labuser}}}
+          disks: {}
+    claims:
+      description: VNIs, pkeys, MACs and GUIDs that were given out.
+      type: dict
+      returned: success
+      sample: {vni: {"10001": vc1}}
+    goldens:
+      description: Golden images and their revisions.
+      type: dict
+      returned: success
+      sample: {debian12: {"debian12@r1": {size_mib: 2048}}}
+    exports:
+      description: iSCSI targets that are served now.
+      type: dict
+      returned: success
+      sample: {}
+slurm:
+  description: What Slurm knows.
+  returned: when V(slurm) was gathered
+  type: dict
+  contains:
+    jobs:
+      description:
+        - Jobs that claim to be a computeset and have not ended. A claim is a job's own word, and anybody can forge one;
+          only P(hpc.virtual_cluster.vc_view#filter) tells which of them count.
+        - C(state) is V(pending), V(running) or V(stopping). C(walltime_seconds) and C(remaining_seconds) are null without a limit.
+      type: list
+      elements: dict
+      returned: success
+      sample:
+        - job_id: 42
+          restart_count: 0
+          user: labuser
+          account: physics
+          partition: vc
+          state: running
+          reason: ""
+          cluster: vc1
+          computeset: sim
+          nodes: [compute0, compute1]
+          hosts: [hv1, hv2]
+          walltime_seconds: 21600
+          remaining_seconds: 21570
+libvirt:
+  description: What libvirt runs here.
+  returned: when V(libvirt) was gathered
+  type: dict
+  contains:
+    frontends:
+      description: Domains that are frontends of virtual clusters.
+      type: list
+      elements: dict
+      returned: success
+      sample: [{cluster: vc1, node: frontend, domain: vc1-frontend, state: running, autostart: true}]
+error_code:
+  description: Stable code of a failure, such as V(backend) or V(unknown).
+  returned: failure
+  type: str
+"""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils import module_runner
+from ..module_utils.command import Commands
+from ..module_utils.model import names
+from ..module_utils.model.errors import VcError
+from ..module_utils.slurm import jobs
+from ..module_utils.slurm.claimed import claimed
+from ..module_utils.vault.command import open_leases
+from ..module_utils.vault.registry import check_root_name
+
+
+def gather(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Read each kind that was asked for; VcError from the first that cannot be read."""
+    only = "" if options["cluster"] is None else names.cluster_name(options["cluster"])
+    check_root_name(options["vault_root"])
+    readers: dict[str, Callable[[], dict[str, Any]]] = {
+        "vault": lambda: read_vault(only, options["vault_root"]),
+        "slurm": lambda: read_slurm(only),
+        "libvirt": lambda: read_libvirt(only),
+    }
+    return {kind: readers[kind]() for kind in dict.fromkeys(options["gather"])}
+
+
+def read_vault(only: str, root: str) -> dict[str, Any]:
+    if os.geteuid() != 0:
+        raise VcError("forbidden", "vault", "reading the registry", "it is root's", "set `become: true`")
+    return open_leases(root).everything(only)
+
+
+def read_slurm(only: str) -> dict[str, Any]:
+    listed = jobs.read(Commands(jobs.environment(os.environ)))
+    return {"jobs": [job for job in claimed(listed, int(time.time())) if only in ("", job["cluster"])]}
+
+
+def read_libvirt(only: str) -> dict[str, Any]:
+    # Only here: on other hosts there is no libvirt to import.
+    from ..module_utils.libvirt.system import read_frontends
+
+    return {"frontends": [domain for domain in read_frontends() if only in ("", domain["cluster"])]}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "gather": {"type": "list", "elements": "str", "choices": ["vault", "slurm", "libvirt"], "required": True},
+            "cluster": {"type": "str"},
+            "vault_root": {"type": "path", "default": "/var/lib/vc-vault"},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        found = gather(module.params)
+    except VcError as error:
+        module_runner.refuse(module, error)
+    module.exit_json(changed=False, **found)
+
+
+if __name__ == "__main__":
+    main()
