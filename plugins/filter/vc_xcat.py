@@ -1,0 +1,89 @@
+# SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filter: virtual clusters as stanzas of xCAT."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: vc_xcat
+short_description: Show virtual clusters as node stanzas of xCAT
+version_added: "0.1.0"
+description:
+  - Makes the text of a stanza file for C(mkdef -z) of xCAT from what M(hpc.virtual_cluster.vc_info) found on the vault host.
+  - Equal registries give equal text.
+  - Where xCAT would read a name as something else (a range, a stanza of default values), the node is called after its network and
+    its number there, such as C(vni10001n1), and its own name is in C(hostnames).
+options:
+  _input:
+    description: Results of M(hpc.virtual_cluster.vc_info), in any order; one of them with C(gather=[vault]).
+    type: list
+    elements: dict
+    required: true
+  profile:
+    description:
+      - For whom the text is.
+      - V(tenant) is for an xCAT on the frontend of one virtual cluster. It has the computes by their own names, with MAC and
+        internal address.
+      - V(owner) is for the site. It has all nodes by names that are unique on the site, with the MAC, the host each runs on as
+        C(vmhost), and only those addresses that are in the site's own networks. Nodes are not in the group C(all) and have no
+        C(mgt), as xCAT must not start them.
+    type: str
+    choices: [tenant, owner]
+    default: tenant
+  cluster:
+    description: Only this virtual cluster. With O(profile=tenant) it may be left out if there is only one.
+    type: str
+    default: ""
+  netboot:
+    description: How computes boot from the network, for O(profile=tenant).
+    type: str
+    choices: [xnba, pxe, grub2]
+    default: xnba
+author:
+  - hpc.virtual_cluster contributors (@hpc-virtual-cluster)
+seealso:
+  - plugin: hpc.virtual_cluster.vc_warewulf
+    plugin_type: filter
+"""
+
+EXAMPLES = r"""
+- name: Write stanzas of all virtual clusters for the site's own xCAT
+  ansible.builtin.copy:
+    content: "{{ [vault_info] | hpc.virtual_cluster.vc_xcat(profile='owner') }}"
+    dest: virtual_clusters.stanza
+    mode: "0644"
+"""
+
+RETURN = r"""
+_value:
+  description: The text.
+  type: str
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.export.xcat import stanzas
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model.errors import VcError
+
+
+def vc_xcat(infos: Any, profile: str = "tenant", cluster: str = "", netboot: str = "xnba") -> str:
+    """See the documentation above."""
+    if isinstance(infos, (str, Mapping)):
+        raise AnsibleFilterError("hpc.virtual_cluster.vc_xcat wants a list of results of vc_info; put a single one into [ ]")
+    try:
+        return stanzas(infos, profile, cluster, netboot)
+    except VcError as error:
+        raise AnsibleFilterError(f"hpc.virtual_cluster.vc_xcat: {error}") from error
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise AnsibleFilterError(
+            f"hpc.virtual_cluster.vc_xcat: this is not what vc_info returns: {type(error).__name__}: {error}"
+        ) from error
+
+
+class FilterModule:
+    """What Ansible loads."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"vc_xcat": vc_xcat}
