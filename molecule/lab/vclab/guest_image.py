@@ -1,0 +1,136 @@
+# SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The golden image of the demo: Debian 12 with its own kernel, ssh and unmodified cloud-init."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from . import disk
+from .cache import artifact, publish
+from .layout import CACHE, IMAGES_DIR
+from .mirror import RELEASE, apt_options, sources
+from .process import run_logged
+
+SIZE_MIB = 1280
+
+PACKAGES = [
+    "linux-image-cloud-amd64,initramfs-tools,zstd",
+    "systemd-sysv,udev,dbus,kmod",
+    "cloud-init,cloud-guest-utils,fdisk,sudo",
+    "openssh-server,qemu-guest-agent",
+    "iproute2,iputils-ping,netcat-openbsd,netbase",
+]
+
+# Before the kernel is unpacked, so that its first initrd is the small one: three modules, and no udev of its own to wait for.
+INITRD = r"""
+set -eu
+mkdir -p "$1/etc/initramfs-tools/conf.d" "$1/etc/initramfs-tools/hooks" "$1/etc/modprobe.d"
+printf 'MODULES=list\nCOMPRESS=zstd\n' > "$1/etc/initramfs-tools/conf.d/golden"
+printf 'virtio_pci\nvirtio_blk\next4\n' > "$1/etc/initramfs-tools/modules"
+cat > "$1/etc/initramfs-tools/hooks/golden" <<'END'
+#!/bin/sh
+[ "$1" != prereqs ] || exit 0
+rm -f "$DESTDIR"/scripts/*/udev
+END
+chmod 0755 "$1/etc/initramfs-tools/hooks/golden"
+cat > "$1/etc/modprobe.d/golden.conf" <<'END'
+@BLACKLIST@
+END
+"""
+
+# Hardware that an emulated machine shows and a node does not need.
+BLACKLIST = [
+    "kvm_amd", "kvm_intel", "kvm", "powernow_k8", "acpi_cpufreq", "aesni_intel", "ghash_clmulni_intel", "sha512_ssse3", "crct10dif_pclmul",
+    "crc32_pclmul", "ata_piix", "ata_generic", "libata", "floppy", "psmouse", "pcspkr", "i2c_piix4", "parport_pc", "serio_raw", "sg", "drm",
+]  # fmt: skip
+
+# A golden image decides how its cloud-init is configured; cloud-init itself is Debian's.
+CLOUD_CFG = """datasource_list: [NoCloud]
+disable_root: false
+preserve_hostname: false
+ssh_genkeytypes: [ed25519]
+system_info:
+  distro: debian
+  network:
+    renderers: [networkd]
+  default_user:
+    name: debian
+    lock_passwd: true
+    sudo: ["ALL=(ALL) NOPASSWD:ALL"]
+    shell: /bin/bash
+cloud_init_modules: [bootcmd, write-files, growpart, resizefs, set_hostname, update_etc_hosts, users-groups, ssh]
+cloud_config_modules: [set-passwords, runcmd]
+cloud_final_modules: [scripts-user, final-message]
+"""
+
+FINISH = r"""
+set -eu
+root=$1
+chr() { chroot "$root" "$@"; }
+# The kernel mounts / read-write; a line here would make the boot wait for udev and fsck.
+: > "$root/etc/fstab"
+cp "$2" "$root/etc/cloud/cloud.cfg.d/99-golden.cfg"
+chr systemctl enable -q systemd-networkd.service ssh.service qemu-guest-agent.service
+for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer \
+  systemd-timesyncd.service systemd-pstore.service systemd-networkd-wait-online.service systemd-network-generator.service \
+  systemd-binfmt.service systemd-update-utmp.service systemd-update-utmp-runlevel.service getty@tty1.service \
+  dev-hugepages.mount dev-mqueue.mount sys-kernel-debug.mount sys-kernel-tracing.mount sys-kernel-config.mount \
+  sys-fs-fuse-connections.mount modprobe@configfs.service modprobe@fuse.service modprobe@drm.service modprobe@loop.service \
+  modprobe@dm_mod.service modprobe@efi_pstore.service; do
+  chr systemctl mask -q "$unit"
+done
+rm -f "$root"/etc/ssh/ssh_host_* "$root/var/lib/dbus/machine-id" "$root/etc/resolv.conf"
+: > "$root/etc/machine-id"
+echo golden > "$root/etc/hostname"
+rm -rf "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/*.bin "$root"/var/cache/apt/archives/*.deb "$root"/var/log/*.log
+"""
+
+# norandmaps: an emulating QEMU translates a library anew for every address it sees it at; one address makes the boot much cheaper.
+KERNEL_ARGUMENTS = (
+    "root=/dev/vda1 rw norandmaps console=ttyS0 net.ifnames=0 quiet mitigations=off random.trust_cpu=on audit=0 systemd.show_status=1"
+)
+
+ARGUMENTS = [
+    "--mode=root",
+    "--variant=minbase",
+    "--format=directory",
+    '--aptopt=Apt::Install-Recommends "false"',
+    '--aptopt=Acquire::Languages "none"',
+    "--dpkgopt=path-exclude=/usr/share/man/*",
+    "--dpkgopt=path-exclude=/usr/share/doc/*",
+    "--dpkgopt=path-exclude=/usr/share/locale/*",
+    "--dpkgopt=path-exclude=/usr/share/i18n/*",
+]
+
+
+def debian12() -> Path:
+    """Path of the image (raw), built when this recipe has not been built yet; ``debian12.raw`` beside it points to it."""
+    recipe = "\n".join([str(SIZE_MIB), *PACKAGES, initrd_script(), CLOUD_CFG, FINISH, KERNEL_ARGUMENTS, disk.BOOT, *ARGUMENTS])
+    return publish(artifact(IMAGES_DIR, "debian12", recipe, build, ".raw"), "debian12.raw")
+
+
+def initrd_script() -> str:
+    return INITRD.replace("@BLACKLIST@", "\n".join(f"blacklist {module}" for module in BLACKLIST))
+
+
+def build(target: Path) -> None:
+    disk.build(target, SIZE_MIB, "root", install, boot)
+
+
+def install(root: Path) -> None:
+    log = CACHE / "debian12.log"
+    begin, finish, cloud = (CACHE / f".debian12-{part}" for part in ("begin.sh", "finish.sh", "cloud.cfg"))
+    begin.write_text(initrd_script())
+    finish.write_text(FINISH)
+    cloud.write_text(CLOUD_CFG)
+    hooks = [f'--essential-hook=sh "{begin}" "$1"', f'--customize-hook=sh "{finish}" "$1" "{cloud}"']
+    run_logged(["mmdebstrap", *ARGUMENTS, *apt_options(), f"--include={','.join(PACKAGES)}", *hooks, RELEASE, str(root), *sources()], log)
+    for part in (begin, finish, cloud):
+        part.unlink()
+
+
+def boot(root: Path) -> str:
+    kernel = sorted((root / "boot").glob("vmlinuz-*"))[-1].name
+    initrd = kernel.replace("vmlinuz-", "initrd.img-")
+    return disk.BOOT.format(kernel=f"/boot/{kernel}", initrd=f"/boot/{initrd}", arguments=KERNEL_ARGUMENTS)

@@ -1,0 +1,127 @@
+# SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one root file system below all lab hosts: Debian 12 with every package the roles ask for, nothing enabled."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .cache import artifact
+from .layout import CACHE, USERS
+from .mirror import RELEASE, apt_options, sources
+from .process import run_logged
+
+PACKAGES = [
+    "systemd",
+    "systemd-sysv",
+    "dbus",
+    "udev",
+    "openssh-server",
+    "sudo",
+    "acl",
+    "python3",
+    "python3-apt",
+    "ca-certificates",
+    "iproute2",
+    "iputils-ping",
+    "iputils-arping",
+    "procps",
+    "psmisc",
+    "lsof",
+    "less",
+    "nftables",
+    "ethtool",
+    "tcpdump",
+    "jq",
+    "libxml2-utils",
+    "netcat-openbsd",
+    "socat",
+    "rsync",
+    "attr",
+    "munge",
+    "slurmctld",
+    "slurmd",
+    "slurmdbd",
+    "slurm-client",
+    "slurm-wlm-basic-plugins",
+    "slurm-wlm-mysql-plugin",
+    "slurm-wlm-jwt-plugin",
+    "mariadb-server",
+    "python3-pymysql",
+    "openvswitch-switch",
+    "python3-openvswitch",
+    "qemu-system-x86",
+    "qemu-utils",
+    "qemu-block-extra",
+    "libvirt-daemon-system",
+    "libvirt-clients",
+    "libvirt-daemon-driver-qemu",
+    "python3-libvirt",
+    "tgt",
+    "genisoimage",
+]
+
+# What stays enabled; everything else waits for a role to enable it.
+KEPT_UNITS = r"ssh\.service|systemd-.*|dbus.*|getty.*|remote-fs\.target|autovt@.*"
+
+FINISH = r"""
+set -eu
+root=$1
+chr() { chroot "$root" "$@"; }
+
+# pam_systemd makes every login wait for logind, 120 s when it cannot answer.
+rm -f "$root/usr/share/pam-configs/systemd"
+chr pam-auth-update --package
+! grep -rq pam_systemd "$root/etc/pam.d"
+
+chr systemctl list-unit-files --no-legend --state=enabled | awk '{print $1}' | grep -Evx '@KEPT@' | while read -r unit; do
+  chr systemctl disable -q "$unit" 2>/dev/null || true
+done
+for unit in console-getty.service systemd-timesyncd.service systemd-networkd.service systemd-resolved.service apt-daily.timer \
+  apt-daily-upgrade.timer e2scrub_all.timer fstrim.timer dpkg-db-backup.timer; do
+  chr systemctl mask -q "$unit"
+done
+
+# A bind of the outer node would keep its mode; a guest's tap must open for its user.
+printf 'd /dev/net 0755 root root -\nc! /dev/net/tun 0666 root root - 10:200\n' > "$root/etc/tmpfiles.d/vc-lab.conf"
+
+@USERS@
+# Each host has its own; a shared one would hide a role that forgets to make it.
+rm -f "$root"/etc/ssh/ssh_host_* "$root/etc/munge/munge.key" "$root/etc/openvswitch/system-id.conf" \
+  "$root/etc/openvswitch/conf.db" "$root/var/lib/dbus/machine-id"
+: > "$root/etc/machine-id"
+printf 'PermitRootLogin prohibit-password\nUseDNS no\n' > "$root/etc/ssh/sshd_config.d/vc-lab.conf"
+rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/cache/apt/*.bin "$root"/var/lib/apt/lists/*
+rm -f "$root/etc/resolv.conf"
+"""
+
+ARGUMENTS = [
+    "--mode=root",
+    "--variant=minbase",
+    "--format=directory",
+    '--aptopt=Apt::Install-Recommends "false"',
+    '--aptopt=Acquire::Languages "none"',
+    "--dpkgopt=path-exclude=/usr/share/man/*",
+    "--dpkgopt=path-exclude=/usr/share/locale/*",
+    "--dpkgopt=path-exclude=/usr/share/doc/*",
+]
+
+
+def finish_script() -> str:
+    users = "\n".join(f"chr useradd -M -d /home/{name} -u {uid} -U -s /bin/bash {name}" for name, uid in USERS.items())
+    return FINISH.replace("@KEPT@", KEPT_UNITS).replace("@USERS@", users)
+
+
+def rootfs() -> Path:
+    """Path of the ready root file system; built by mmdebstrap when this recipe has not been built yet."""
+    recipe = "\n".join([*ARGUMENTS, *PACKAGES, finish_script()])
+    return artifact(CACHE, "rootfs", recipe, build)
+
+
+def build(target: Path) -> None:
+    log = CACHE / "rootfs.log"
+    hook = CACHE / ".rootfs-finish.sh"
+    hook.write_text(finish_script())
+    argv = ["mmdebstrap", *ARGUMENTS, *apt_options(), f"--include={','.join(PACKAGES)}", f'--customize-hook=sh "{hook}" "$1"']
+    run_logged([*argv, RELEASE, str(target), *sources()], log)
+    hook.unlink()
