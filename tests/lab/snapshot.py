@@ -1,0 +1,58 @@
+# SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The state of all hosts at one moment, and what differs between two moments."""
+
+from __future__ import annotations
+
+import pathlib
+import time
+from collections import Counter
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pytest
+
+from tests.lab.host import HOSTS, python
+
+CENSUS = (pathlib.Path(__file__).resolve().parent / "census.py").read_text(encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Lines by (host, category)."""
+
+    lines: dict[tuple[str, str], Counter[str]]
+
+    def changes_since(self, before: Snapshot, without: Collection[str] = ()) -> list[str]:
+        """One readable line per thing that came (+) or went (-), categories in `without` left out."""
+        found = []
+        for key in sorted(before.lines.keys() | self.lines.keys()):
+            if key[1] in without:
+                continue
+            old, new = before.lines.get(key, Counter()), self.lines.get(key, Counter())
+            place = f"{key[0]} {key[1]}"
+            found += [f"+ {place}: {line}" for line in (new - old).elements()] + [f"- {place}: {line}" for line in (old - new).elements()]
+        return found
+
+
+def take(hosts: Sequence[str] = HOSTS) -> Snapshot:
+    with ThreadPoolExecutor(len(hosts)) as pool:
+        answers = list(pool.map(lambda host: python(host, CENSUS), hosts))
+    return Snapshot({(host, name): Counter(lines) for host, answer in zip(hosts, answers) for name, lines in answer.items()})
+
+
+def unchanged(before: Snapshot, timeout: float = 60, hosts: Sequence[str] = HOSTS, without: Collection[str] = ()) -> None:
+    """Fail, with every difference, unless the hosts are again as they were `before` within `timeout` seconds."""
+    changes = settle(before, timeout, hosts, without)
+    if changes:
+        pytest.fail("\n".join(["left behind (+) or gone (-):", *changes]), pytrace=False)
+
+
+def settle(before: Snapshot, timeout: float = 60, hosts: Sequence[str] = HOSTS, without: Collection[str] = ()) -> list[str]:
+    """Look until nothing differs from `before` any more, at most `timeout` seconds; the differences of the last look."""
+    end = time.monotonic() + timeout
+    while True:
+        changes = take(hosts).changes_since(before, without)
+        if not changes or time.monotonic() > end:
+            return changes

@@ -1,0 +1,106 @@
+# SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A small virtual cluster of `tiny` guests, for proofs that break things; it is driven by the same modules as any other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from tests.lab import in_process
+from tests.lab.host import Failed, attempt, on
+
+SUBMIT_HOST = "head"
+T = TypeVar("T")
+
+
+def awaited(look: Callable[[], T], what: str, timeout: float = 60) -> T:
+    """Look until the answer is true, or Failed; for things that no command waits for."""
+    end = time.monotonic() + timeout
+    while True:
+        seen = look()
+        if seen:
+            return seen
+        if time.monotonic() > end:
+            raise Failed(f"not within {timeout:g} s: {what}")
+        time.sleep(0.2)
+
+
+@dataclass(frozen=True)
+class VirtualCluster:
+    """A defined cluster: what vc_cluster returned."""
+
+    resolved: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return str(self.resolved["name"])
+
+    @property
+    def owner(self) -> str:
+        return str(self.resolved["owner"])
+
+    def computeset(self, name: str = "set", check: bool = False, **options: Any) -> dict[str, Any]:
+        """One call of vc_computeset as the owner; its answer, failed or not."""
+        args = {"cluster": self.resolved, "name": name, **options, "_ansible_check_mode": check}
+        return in_process.answers(SUBMIT_HOST, "vc_computeset", [args], self.owner)[0]
+
+    def start(self, name: str = "set", **options: Any) -> int:
+        """Start a set and return its job id."""
+        answer = self.computeset(name, **{"nodes": "compute[0-1]", "per_host": 1, "walltime": "1h", "grace": "5s", **options})
+        if answer.get("failed"):
+            raise Failed(f"{self.name}/{name} did not start: {answer.get('msg')}")
+        return int(answer["computeset"]["job_id"])
+
+    def terminate(self, name: str = "set") -> None:
+        answer = self.computeset(name, state="absent")
+        if answer.get("failed"):
+            raise Failed(f"{self.name}/{name} was not terminated: {answer.get('msg')}")
+
+
+VAULT_HOST = "nas"
+
+
+def define(
+    name: str, computes: int, cidr: str, persistent: bool = False, owner: str = "labuser", account: str = "physics"
+) -> VirtualCluster:
+    """A cluster without frontend, of computes as small as they get."""
+    nodes = f"compute[0-{computes - 1}]" if computes > 1 else "compute0"
+    group = {"nodes": nodes, "cpus": 1, "memory": "128MiB", "source": {"image": "tiny"}, "persistent": persistent}
+    wish = {"name": name, "owner": owner, "account": account, "network": {"cidr": cidr}, "computes": [group]}
+    answer = in_process.answers(VAULT_HOST, "vc_cluster", [wish])[0]
+    if answer.get("failed"):
+        raise Failed(f"{name} was not defined: {answer.get('msg')}")
+    return VirtualCluster(answer["cluster"])
+
+
+def forget(cluster: VirtualCluster) -> None:
+    answer = in_process.answers(VAULT_HOST, "vc_cluster", [{"name": cluster.name, "state": "absent"}])[0]
+    if answer.get("failed"):
+        raise Failed(f"{cluster.name} was not removed: {answer.get('msg')}")
+
+
+def cancel(job_id: int) -> None:
+    """Pull the power cord of a job, and see it leave the queue."""
+    attempt("head", "scancel", str(job_id))
+    awaited(
+        lambda: (
+            not on("head", "squeue", "-h", "-a", "-t", "PD,R,S,CG,CF", "-o", "%i", "-u", "labuser,otheruser").split().count(str(job_id))
+        ),
+        f"job {job_id} gone",
+    )
+
+
+def cancel_all(cluster: VirtualCluster) -> None:
+    """The same for every job that says it is the cluster's, known to the proof or not."""
+    claims = on("head", "squeue", "-h", "-a", "-o", "%i %k").splitlines()
+    for line in claims:
+        if f'"vc":"{cluster.name}"' in line:
+            cancel(int(line.split()[0]))
+
+
+def job_hosts(job_id: int) -> list[str]:
+    nodes = on("head", "squeue", "-h", "-j", str(job_id), "-o", "%N").strip()
+    return on("head", "scontrol", "show", "hostnames", nodes).split() if nodes else []

@@ -1,0 +1,17 @@
+# Test targets; included by the Makefile at the top, which owns `venv` and the lab.
+PYTEST = .cache/venv/bin/python -m pytest
+
+.PHONY: test lint sanity unit
+
+# One pytest run, quick parts first, so that one line at the end says how it went; the lab comes up once and stays up.
+test: | venv
+	$(PYTEST) --durations=10 tests/static tests/unit tests/lab
+
+lint: | venv
+	$(PYTEST) -q tests/static/test_lint.py
+
+sanity: | venv
+	$(PYTEST) -q tests/static/test_sanity.py
+
+unit: | venv
+	$(PYTEST) -q tests/unit

@@ -1,0 +1,104 @@
+# SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lab's own parts that need no host: artifacts, address clashes, the inventory in the repository."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT / "molecule" / "lab"))
+
+from vclab import cache, fabric, inventory, layout, lifecycle  # noqa: E402
+
+
+def test_an_artifact_is_built_once(tmp_path: pathlib.Path) -> None:
+    built = []
+
+    def build(path: pathlib.Path) -> None:
+        built.append(path)
+        path.write_text("content")
+
+    first = cache.artifact(tmp_path, "thing", "recipe", build, ".raw")
+    assert cache.artifact(tmp_path, "thing", "recipe", build, ".raw") == first
+    assert len(built) == 1
+    assert built[0] != first
+    assert first.read_text() == "content"
+
+
+def test_a_failed_build_leaves_nothing(tmp_path: pathlib.Path) -> None:
+    def build(path: pathlib.Path) -> None:
+        path.mkdir()
+        (path / "half").write_text("")
+        raise RuntimeError("mirror went away")
+
+    with pytest.raises(RuntimeError):
+        cache.artifact(tmp_path, "thing", "recipe", build)
+    assert [path.name for path in tmp_path.iterdir()] == [".thing.lock"]
+
+
+def test_another_recipe_replaces_the_artifact_and_its_link(tmp_path: pathlib.Path) -> None:
+    for recipe in ("old", "new"):
+        made = cache.artifact(tmp_path, "thing", recipe, lambda path, text=recipe: path.write_text(text), ".raw")
+        link = cache.publish(made, "thing.raw")
+        assert link.read_text() == recipe
+    assert sorted(path.name for path in tmp_path.glob("thing*")) == sorted([made.name, "thing.raw"])
+
+
+def clashes(monkeypatch: pytest.MonkeyPatch, addresses: dict[str, str], routes: list[dict[str, str]], owner: str = "") -> list[str]:
+    def run(argv: list[str], *_: object, **__: object) -> subprocess.CompletedProcess[str]:
+        links = []
+        for device, text in addresses.items():
+            address, _, length = text.partition("/")
+            links.append({"ifname": device, "addr_info": [{"local": address, "prefixlen": int(length)}]})
+        return subprocess.CompletedProcess(argv, 0, json.dumps(routes if "route" in argv else links), "")
+
+    monkeypatch.setattr(fabric, "run", run)
+    monkeypatch.setattr(fabric, "owner", lambda: owner)
+    return fabric.address_clashes()
+
+
+@pytest.mark.parametrize("taken", ["10.77.0.7/24", "10.79.0.1/32", "10.0.0.1/8", "10.77.0.128/25"])
+def test_an_address_in_the_labs_ranges_is_a_clash(monkeypatch: pytest.MonkeyPatch, taken: str) -> None:
+    found = clashes(monkeypatch, {"eth0": taken}, [])
+    assert found
+    assert all("eth0" in clash for clash in found)
+
+
+def test_a_route_is_a_clash_but_the_default_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert clashes(monkeypatch, {"eth0": "192.0.2.2/24"}, [{"dst": "default", "dev": "eth0"}]) == []
+    assert clashes(monkeypatch, {}, [{"dst": "10.79.0.0/24", "dev": "tun0"}]) == ["10.79.0.0/24 overlaps 10.79.0.0/24 on tun0"]
+
+
+def test_a_range_that_lives_in_namespaces_only_never_clashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert clashes(monkeypatch, {"eth0": "10.88.0.1/24"}, []) == []
+
+
+def test_the_legs_of_our_own_lab_are_no_clash_but_anybody_elses_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    legs = {"vc-ctl": "10.77.0.254/24"}
+    assert clashes(monkeypatch, legs, [], owner=str(ROOT)) == []
+    assert clashes(monkeypatch, legs, []) != []
+
+
+def test_the_inventory_in_the_repository_is_the_layouts() -> None:
+    assert inventory.INVENTORY.read_text() == inventory.text()
+    assert str(ROOT) not in inventory.text()
+
+
+def test_every_host_of_a_group_exists_and_addresses_are_unique() -> None:
+    names = {plan.name for plan in layout.HOSTS}
+    assert {member for members in layout.GROUPS.values() for member in members} <= names
+    addresses = [address for plan in layout.HOSTS for address in (plan.address, plan.underlay) if address]
+    assert len(addresses) == len(set(addresses))
+
+
+def test_people_reach_the_frontend_of_the_demo() -> None:
+    text = lifecycle.ssh_config()
+    definition = (ROOT / "molecule/lab/inventory/group_vars/all/vc_clusters.yml").read_text()
+    address = text.split("Host vc1\n  HostName ")[1].split()[0]
+    assert f"address: {address}/24" in definition

@@ -1,0 +1,77 @@
+# SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What README and docs/ show is what the code takes, needs and says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model import definition, noderange, units
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model.errors import CODES
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PREFLIGHT = (ROOT / "molecule/lab/vclab/preflight.py").read_text(encoding="utf-8")
+# What a template in a definition stands for; of no use to anybody, its key is all zeros.
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + "A" * 43
+
+
+def examples() -> list[tuple[str, dict[str, Any]]]:
+    """Every YAML block that has virtual clusters in it, templates filled in."""
+    found = []
+    for page in PAGES:
+        for block in re.findall(r"(?ms)^```yaml\n(.*?)^```", page.read_text(encoding="utf-8")):
+            data = yaml.safe_load(re.sub(r'"\{\{.*?\}\}"', f'"{KEY}"', block))
+            if "vc_clusters" in data:
+                found.append((page.name, data))
+    return found
+
+
+@pytest.mark.parametrize(("page", "data"), examples())
+def test_definitions_are_accepted(page: str, data: dict[str, Any]) -> None:
+    clusters = {item["name"]: definition.parse(item) for item in data["vc_clusters"]}
+    for wish in data["vc_computesets"]:
+        computes = {node.name for node in clusters[wish["cluster"]].nodes if node.role == "compute"}
+        assert set(noderange.expand(wish["nodes"])) <= computes
+        units.parse_duration(wish["walltime"])
+
+
+def test_the_first_page_has_a_definition_of_ten_lines() -> None:
+    assert "README.md" in [page for page, _data in examples()]
+    block = re.findall(r"(?ms)^```yaml\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"))[0]
+    assert len(block.splitlines()) <= 10
+
+
+def test_every_error_code_is_explained() -> None:
+    text = (ROOT / "docs/troubleshooting.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"(?m)^### `(\w+)`", text)) == CODES
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+        if "://" in target:
+            continue
+        path, _hash, anchor = target.partition("#")
+        there = page.parent / path if path else page
+        assert there.exists(), target
+        headings = re.findall(r"(?m)^#+ (.*)", there.read_text(encoding="utf-8"))
+        assert not anchor or anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}, target
+
+
+def test_the_tests_that_hold_a_claim_exist() -> None:
+    for page in PAGES:
+        for name in re.findall(r"`(tests/[\w/]+\.py)`", page.read_text(encoding="utf-8")):
+            assert (ROOT / name).is_file(), f"{page.name}: {name}"
+
+
+def test_the_first_page_says_what_the_demo_needs() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    packages = re.findall(r'"([^"]+)"', re.findall(r"(?ms)^PACKAGES = \[(.*?)\]", PREFLIGHT)[0])
+    assert " ".join(packages) in text
+    for number in re.findall(r"(?m)^DISK_COLD_MIB, DISK_WARM_MIB, MEMORY_MIB = (\d+), (\d+), (\d+)", PREFLIGHT)[0]:
+        assert number in text
