@@ -224,166 +224,15 @@ error_code:
 
 import os
 import pwd
-import re
-import time
-from collections.abc import Mapping, Sequence
-from typing import Any, Optional
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import module_runner
+from ..module_utils.applier.computeset import ComputesetActions
 from ..module_utils.command import Commands
-from ..module_utils.model.errors import VcError
-from ..module_utils.model.names import shown
-from ..module_utils.model.version import VERSION
-from ..module_utils.planner import computeset as planner
-from ..module_utils.planner.plan import Action, Done, ItemPlan, Plan
-from ..module_utils.planner.wish import read_options
-from ..module_utils.slurm import jobs, submit, watch
-from ..module_utils.slurm.script import Spec
-
-_HOME = re.compile(r"/[A-Za-z0-9_.+/-]{1,255}")
-
-
-class Computeset:
-    """One call of the module."""
-
-    def __init__(self, options: Mapping[str, Any]) -> None:
-        self.options = options
-        self.commands = Commands(jobs.environment(os.environ))
-        account = pwd.getpwuid(os.geteuid())
-        self.user, self.home = account.pw_name, account.pw_dir
-        self.job_id: Optional[int] = None
-
-    def plan(self) -> Plan:
-        """Validate, read the queue once, decide."""
-        wish = self.wish = read_options(self.options, self.user)
-        if not _HOME.fullmatch(self.home):
-            raise VcError("invalid", shown(self.home), "writing the job's log there", "Slurm cannot be told such a path", "use a plain one")
-        decision = planner.plan_computeset(wish, jobs.read(self.commands) if self.user != "root" else [], int(time.time()))
-        if planner.raises_limit_of_running_job(decision) and not submit.may_extend(self.commands, self.user):
-            decision = planner.refuse_extension(wish, decision)
-        self.decision = decision
-        self.job_id = decision.jobs[0].job_id if decision.jobs else None
-        return Plan((decision.item,))
-
-    def apply(self, actions: Sequence[Action], done: Done) -> Mapping[str, VcError]:
-        for action in actions:
-            if action.verb == "submit":
-                self.job_id = submit.sbatch(self.commands, self._request())
-                done(action)
-                # Between reading the queue and submitting, another run may have done the same.
-                other = planner.rival(self.wish, self.decision.nodes, self.job_id, jobs.read(self.commands))
-                if other is not None:
-                    submit.power_cord(self.commands, self.job_id)
-                    raise planner.lost_to(self.wish, other)
-            elif action.verb == "set_walltime":
-                minutes = planner.walltime_minutes(action.details["walltime_seconds"])
-                submit.set_walltime(self.commands, action.item, action.details["job_id"], minutes)
-            elif action.verb == "withdraw":
-                submit.withdraw(self.commands, action.details["job_id"])
-            else:
-                submit.terminate(self.commands, action.details["job_id"])
-            done(action)
-        return {}
-
-    def answer(self, plan: Plan, predicted: bool) -> dict[str, Any]:
-        if predicted and plan.actions:
-            return self._predicted(plan.items[0])
-        wait = self.options["wait"] and not predicted
-        seen, error = self._stopped(wait) if not self.wish.started and not plan.errors else self._started(wait)
-        answer = self._described(seen)
-        if error is not None:
-            raise module_runner.Incomplete(error, answer)
-        return answer
-
-    def _started(self, wait: bool) -> tuple[Optional[watch.View], Optional[VcError]]:
-        if self.job_id is None:
-            return None, None
-        if not wait:
-            return watch.view(self.commands, self.job_id, self.decision.nodes), None
-        cancel = self.options["on_timeout"] == "cancel"
-        output = submit.output_path(self.home, self.wish.cluster.name, self.wish.name, self.job_id)
-        return watch.until_running(
-            self.commands, self.wish.item, self.job_id, self.decision.nodes, self.options["wait_timeout"], cancel, output
-        )
-
-    def _stopped(self, wait: bool) -> tuple[Optional[watch.View], Optional[VcError]]:
-        seen, failure = None, None
-        for job_id in [*(job.job_id for job in self.decision.jobs), *self.decision.after]:
-            if wait:
-                cancel = self.options["on_timeout"] == "cancel"
-                seen, error = watch.until_gone(
-                    self.commands, self.wish.item, job_id, self.decision.nodes, self.options["wait_timeout"], cancel
-                )
-                failure = failure or error
-            else:
-                seen = watch.view(self.commands, job_id, self.decision.nodes, ask_agents=False)
-        return seen, failure
-
-    def _request(self) -> submit.Request:
-        wish, nodes = self.wish, self.decision.nodes
-        cpus, memory_mib = planner.resources(wish.cluster, nodes, wish.overhead_mib)
-        return submit.Request(
-            spec=Spec(VERSION, wish.cluster.name, wish.name, nodes, wish.grace_seconds, planner.images(wish.cluster, nodes)),
-            account=wish.account,
-            cpus=cpus,
-            memory_mib=memory_mib,
-            walltime_minutes=planner.walltime_minutes(wish.walltime_seconds),
-            lead_seconds=wish.lead_seconds,
-            home=self.home,
-            per_host=wish.per_host,
-            on_hosts=wish.on_hosts,
-            exclude_hosts=wish.exclude_hosts,
-            partition=wish.partition,
-            reservation=wish.reservation,
-            qos=wish.qos,
-            after=self.decision.after,
-        )
-
-    def _predicted(self, item: ItemPlan) -> dict[str, Any]:
-        """The set as it will be once the plan is carried out; what nobody knows yet is null or empty."""
-        state = ("running" if self.options["wait"] else "pending") if self.wish.started else "absent"
-        node = {"state": "running" if state == "running" else "queued", "host": "", "msg": ""}
-        walltime = (item.after or {}).get("walltime_seconds")
-        return {
-            **self._identity(),
-            "state": state,
-            "nodes": {name: dict(node) for name in self.decision.nodes} if self.wish.started else {},
-            "walltime_seconds": walltime,
-            "remaining_seconds": walltime,
-            "account": self.wish.account,
-            "reason": "",
-        }
-
-    def _described(self, seen: Optional[watch.View]) -> dict[str, Any]:
-        job = seen.job if seen else None
-        limit = job.time_limit_seconds if job else None
-        left = max(0, job.end_time - int(time.time())) if job and job.end_time else limit
-        return {
-            **self._identity(),
-            "state": str(seen.state) if seen else "absent",
-            "nodes": {name: {"state": guest.state, "host": guest.host, "msg": guest.msg} for name, guest in seen.guests.items()}
-            if seen
-            else {},
-            "walltime_seconds": limit,
-            "remaining_seconds": 0 if seen and seen.ended else left,
-            "account": job.account if job else self.wish.account,
-            "reason": (job.reason if job else "") or (seen.problem if seen else ""),
-        }
-
-    def _identity(self) -> dict[str, Any]:
-        wish, job_id = self.wish, self.job_id
-        return {
-            "name": wish.name,
-            "cluster": wish.cluster.name,
-            "job_id": job_id,
-            "output": submit.output_path(self.home, wish.cluster.name, wish.name, job_id) if job_id is not None else "",
-            "rejected_jobs": [
-                {"job_id": job.job_id, "user": job.user_name, "computeset": job.claim.computeset if job.claim else ""}
-                for job in self.decision.rejected
-            ],
-        }
+from ..module_utils.planner.plan import Plan
+from ..module_utils.slurm import jobs
 
 
 def main() -> None:
@@ -412,8 +261,16 @@ def main() -> None:
         required_if=[["state", "started", ["nodes", "count"], True]],
         supports_check_mode=True,
     )
-    computeset = Computeset(module.params)
-    module_runner.run(module, "computeset", computeset.plan, computeset.apply, computeset.answer)
+    account = pwd.getpwuid(os.geteuid())
+    computeset = ComputesetActions(Commands(jobs.environment(os.environ)), module.params, account.pw_name, account.pw_dir)
+
+    def answer(planned: Plan, predicted: bool) -> dict[str, Any]:
+        seen, error = computeset.answer(planned, predicted)
+        if error is not None:
+            raise module_runner.Incomplete(error, seen)
+        return seen
+
+    module_runner.run(module, "computeset", computeset.plan, computeset.apply, answer)
 
 
 if __name__ == "__main__":
