@@ -10,14 +10,16 @@ import sys
 from collections.abc import Sequence
 
 from . import controller, demo, host, lifecycle, ready
-from .layout import HOSTS, host_plan
+from .layout import DEBIAN13, EVERY_HOST, host_plan
 from .process import ENVIRONMENT, LabError, run
 
 
 def status() -> int:
     """One line per host: name, state, addresses, failed units."""
-    for plan in HOSTS:
+    for plan in EVERY_HOST:
         state = host.state(plan.name)
+        if plan == DEBIAN13 and state == "absent":
+            continue
         failed = ""
         if state == "degraded":
             listing = run([*host.enter(plan.name), "systemctl", "list-units", "--failed", "--plain", "--no-legend"]).stdout

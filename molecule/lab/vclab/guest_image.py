@@ -125,7 +125,9 @@ def install(root: Path) -> None:
     finish.write_text(FINISH)
     cloud.write_text(CLOUD_CFG)
     hooks = [f'--essential-hook=sh "{begin}" "$1"', f'--customize-hook=sh "{finish}" "$1" "{cloud}"']
-    run_logged(["mmdebstrap", *ARGUMENTS, *apt_options(), f"--include={','.join(PACKAGES)}", *hooks, RELEASE, str(root), *sources()], log)
+    run_logged(
+        ["mmdebstrap", *ARGUMENTS, *apt_options(), f"--include={','.join(PACKAGES)}", *hooks, RELEASE, str(root), *sources(RELEASE)], log
+    )
     for part in (begin, finish, cloud):
         part.unlink()
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Optional
 
 from . import cgroup, fabric, keys
-from .layout import HOME_DIR, HOSTS, HOSTS_DIR, IMAGES_DIR, HostPlan
+from .layout import EVERY_HOST, HOME_DIR, HOSTS_DIR, IMAGES_DIR, HostPlan
 from .process import ENVIRONMENT, LabError, run
 
 # The loop is ours because nspawn, unregistered, leaves a host's reboot (status 133) to its caller.
@@ -108,7 +108,7 @@ def create(plan: HostPlan, rootfs: Path) -> bool:
 def furnish(plan: HostPlan, root: Path) -> None:
     """What an installer would have left on the host: names, keys, users' homes."""
     (root / "etc/hostname").write_text(f"{plan.name}\n")
-    names = "".join(f"{other.address} {other.name}\n" for other in HOSTS)
+    names = "".join(f"{other.address} {other.name}\n" for other in EVERY_HOST)
     (root / "etc/hosts").write_text(f"127.0.0.1 localhost\n{names}")
     ssh = root / "root/.ssh"
     ssh.mkdir(mode=0o700, exist_ok=True)

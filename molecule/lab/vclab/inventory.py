@@ -1,14 +1,16 @@
 # SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lab's static inventory, written from the layout; it holds no absolute path."""
+"""The lab's static inventories, written from the layout; they hold no absolute path."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .layout import GROUPS, HOSTS, SSH_SOCKETS
+from .layout import DEBIAN13, DEBIAN13_GROUPS, GROUPS, HOSTS, SSH_SOCKETS, HostPlan
 
 INVENTORY = Path(__file__).resolve().parents[1] / "inventory" / "hosts.yml"
+DEBIAN13_INVENTORY = INVENTORY.parents[1] / "debian13" / "hosts.yml"
 
 HEAD = f"""---
 # SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
@@ -32,22 +34,27 @@ all:
 """
 
 
-def text() -> str:
+def text(hosts: Sequence[HostPlan], groups: Mapping[str, Sequence[str]]) -> str:
     lines = [HEAD]
-    for plan in HOSTS:
+    for plan in hosts:
         lines.append(f"        {plan.name}:\n          ansible_host: {plan.address}\n")
         if plan.underlay:
             lines.append(f"          overlay_host_address: {plan.underlay}/24\n")
         if plan.public:
             lines.append("          frontend_host_public_interface: eth2\n")
-    for group, members in GROUPS.items():
+    for group, members in groups.items():
         lines.append(f"    {group}:\n      hosts:\n")
         lines.extend(f"        {member}:\n" for member in members)
     return "".join(lines)
 
 
+def wanted() -> dict[Path, str]:
+    return {INVENTORY: text(HOSTS, GROUPS), DEBIAN13_INVENTORY: text((DEBIAN13,), DEBIAN13_GROUPS)}
+
+
 def write() -> None:
-    """Write the inventory when it differs; it is kept in the repository, so usually it does not."""
-    if not INVENTORY.exists() or INVENTORY.read_text() != text():
-        INVENTORY.parent.mkdir(exist_ok=True)
-        INVENTORY.write_text(text())
+    """Write the inventories that differ; they are kept in the repository, so usually none does."""
+    for path, content in wanted().items():
+        if not path.exists() or path.read_text() != content:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(content)

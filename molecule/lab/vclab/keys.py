@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .layout import HOSTS, KEYS_DIR, STATE
+from .layout import EVERY_HOST, KEYS_DIR, STATE
 from .process import run
 
 ROOT_KEY = KEYS_DIR / "id_ed25519"
@@ -21,11 +21,11 @@ def host_key(host: str) -> Path:
 def ensure() -> None:
     """Make the keys that are missing, and the known_hosts that goes with them."""
     KEYS_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for key, comment in [(ROOT_KEY, "vc-lab"), (LABUSER_KEY, "labuser@vc-lab"), *((host_key(plan.name), plan.name) for plan in HOSTS)]:
+    for key, comment in [(ROOT_KEY, "vc-lab"), (LABUSER_KEY, "labuser@vc-lab"), *((host_key(plan.name), plan.name) for plan in EVERY_HOST)]:
         if not key.exists():
             run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(key)])
     lines = []
-    for plan in HOSTS:
+    for plan in EVERY_HOST:
         kind, blob = host_key(plan.name).with_suffix(".pub").read_text().split()[:2]
         lines.append(f"{plan.name},{plan.address} {kind} {blob}\n")
     KNOWN_HOSTS.write_text("".join(lines))

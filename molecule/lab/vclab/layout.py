@@ -47,6 +47,7 @@ class HostPlan:
     address: str
     underlay: str = ""
     public: bool = False
+    release: str = "bookworm"
 
 
 HOSTS = (
@@ -57,6 +58,10 @@ HOSTS = (
     HostPlan("hv2", "10.77.0.22", "10.88.0.22"),
 )
 
+# A site of one host beside the others: Slurm's daemons speak only to those of neighbouring releases.
+DEBIAN13 = HostPlan("trixie", "10.77.0.30", "10.88.0.30", release="trixie")
+EVERY_HOST = (*HOSTS, DEBIAN13)
+
 GROUPS = {
     "slurm_controller": ("head",),
     "submit_hosts": ("head",),
@@ -65,14 +70,15 @@ GROUPS = {
     "hypervisors": ("hv1", "hv2"),
     "overlay_hosts": ("fe1", "hv1", "hv2"),
 }
+DEBIAN13_GROUPS = {group: (DEBIAN13.name,) for group in GROUPS if group != "frontend_hosts"}
 
 USERS = {"labuser": 2001, "otheruser": 2002}
 
 
 def host_plan(name: str) -> HostPlan:
-    for plan in HOSTS:
+    for plan in EVERY_HOST:
         if plan.name == name:
             return plan
     from .process import LabError
 
-    raise LabError(f"no such lab host: {name!r}; there are {', '.join(plan.name for plan in HOSTS)}")
+    raise LabError(f"no such lab host: {name!r}; there are {', '.join(plan.name for plan in EVERY_HOST)}")

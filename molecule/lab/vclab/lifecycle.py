@@ -10,18 +10,18 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from . import cache, fabric, host, inventory, keys, preflight, ready, users
-from .layout import CACHE, HOME_DIR, HOSTS, HOSTS_DIR, IMAGES_DIR, PUBLIC, RUNTIME, SSH_SOCKETS, STATE, HostPlan, host_plan
+from .layout import CACHE, EVERY_HOST, HOME_DIR, HOSTS, HOSTS_DIR, IMAGES_DIR, PUBLIC, RUNTIME, SSH_SOCKETS, STATE, HostPlan, host_plan
 from .process import LabError, run
 
 SSH_CONFIG = STATE / "ssh_config"
 
 
 def up(names: Sequence[str]) -> None:
-    """Bring networks and hosts up, all hosts at once; what is up stays untouched."""
+    """Bring networks and hosts up, all at once (without names, those of the demo); what is up stays untouched."""
     plans = [host_plan(name) for name in names] or list(HOSTS)
     preflight.ensure_packages()
     fabric.refuse_foreign_lab()
-    base = ready.artifacts()
+    bases = ready.artifacts(plan.release for plan in plans)
     started = time.monotonic()
     with cache.locked(STATE / ".lock"):
         run(["modprobe", "-q", "-a", "overlay", "veth", "bridge", "tun"], check=False)
@@ -31,7 +31,7 @@ def up(names: Sequence[str]) -> None:
         users.ensure_homes()
         inventory.write()
         SSH_CONFIG.write_text(ssh_config())
-        changed = each(plans, lambda plan: host.create(plan, base))
+        changed = each(plans, lambda plan: host.create(plan, bases[plan.release]))
     booted = [plan.name for plan, new in zip(plans, changed, strict=True) if new]
     print(f"lab: {len(plans)} hosts up ({len(booted)} started) in {time.monotonic() - started:.1f} s", flush=True)
 
@@ -39,7 +39,7 @@ def up(names: Sequence[str]) -> None:
 def ssh_config() -> str:
     """For people: the hosts by name, and the demo's frontend as ``vc1``; guests make new host keys with every disk."""
     lines = []
-    for plan in HOSTS:
+    for plan in EVERY_HOST:
         lines.append(f"Host {plan.name}\n  HostName {plan.address}\n  IdentityFile {keys.ROOT_KEY}\n")
         lines.append(f"  UserKnownHostsFile {keys.KNOWN_HOSTS}\n")
     address = PUBLIC.network.replace(".0/24", ".101")
@@ -51,7 +51,7 @@ def ssh_config() -> str:
 def down(names: Sequence[str]) -> None:
     """Remove hosts; without names all of them, and the networks."""
     fabric.refuse_foreign_lab()
-    plans = [host_plan(name) for name in names] or list(HOSTS)
+    plans = [host_plan(name) for name in names] or list(EVERY_HOST)
     if not CACHE.is_dir():
         return
     with cache.locked(STATE / ".lock"):

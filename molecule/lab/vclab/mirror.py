@@ -8,13 +8,14 @@ import shlex
 
 from .process import LabError, run
 
+# What this machine runs.
 RELEASE = "bookworm"
 # The machine's clock, proxy and archive may need these; they are carried into the build as they are.
 CARRIED = ("Acquire::http::Proxy", "Acquire::https::Proxy", "Acquire::Check-Valid-Until", "Acquire::Check-Date")
 
 
-def sources() -> list[str]:
-    """One-line apt sources of Debian 12 as this machine uses them; LabError when it has none."""
+def sources(release: str) -> list[str]:
+    """One-line apt sources of a Debian release, in the archives of this machine's own; LabError when it has none."""
     wanted = ("$(REPO_URI)|$(RELEASE)|$(COMPONENT)", "Identifier: Packages", "Origin: Debian")
     listing = run(["apt-get", "indextargets", "--format", *wanted]).stdout
     components: dict[tuple[str, str], list[str]] = {}
@@ -24,7 +25,7 @@ def sources() -> list[str]:
             known = components.setdefault((uri, suite), [])
             if component == "main" and component not in known:
                 known.append(component)
-    lines = [f"deb {uri} {suite} {' '.join(parts)}" for (uri, suite), parts in components.items() if parts]
+    lines = [f"deb {uri} {suite.replace(RELEASE, release)} {' '.join(parts)}" for (uri, suite), parts in components.items() if parts]
     if not lines:
         raise LabError(f"apt on this machine knows no Debian {RELEASE} archive; add one to /etc/apt and run apt-get update")
     return lines

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,15 +16,15 @@ from .tiny_image import tiny
 IMAGES: dict[str, Callable[[], Path]] = {"debian12": debian12, "tiny": tiny}
 
 
-def artifacts() -> Path:
-    """Build what is missing and return the root file system."""
+def artifacts(releases: Iterable[str]) -> dict[str, Path]:
+    """Build what is missing; the root file systems by release."""
     with ThreadPoolExecutor() as pool:
-        base = pool.submit(rootfs)
+        bases = {release: pool.submit(rootfs, release) for release in sorted(set(releases))}
         others = [pool.submit(build) for build in IMAGES.values()]
-    errors = [str(error) for future in [base, *others] if (error := future.exception()) is not None]
+    errors = [str(error) for future in [*bases.values(), *others] if (error := future.exception()) is not None]
     if errors:
         raise LabError("\n".join(errors))
-    return base.result()
+    return {release: base.result() for release, base in bases.items()}
 
 
 def image(name: str) -> Path:

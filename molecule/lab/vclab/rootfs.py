@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one root file system below all lab hosts: Debian 12 with every package the roles ask for, nothing enabled."""
+"""The root file system below the lab's hosts, one for each Debian release: every package the roles ask for, nothing enabled."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .cache import artifact
 from .layout import CACHE, USERS
-from .mirror import RELEASE, apt_options, sources
+from .mirror import apt_options, sources
 from .process import run_logged
 
 PACKAGES = [
@@ -61,6 +61,12 @@ PACKAGES = [
     "genisoimage",
 ]
 
+# Debian 13 is there for the hypervisors' side alone, so what only a frontend host asks for must not be there by chance.
+CHANGES = {
+    "bookworm": ([], []),
+    "trixie": (["libvirt-daemon-system", "genisoimage"], ["libvirt-daemon", "libvirt-daemon-driver-secret"]),
+}
+
 # What stays enabled; everything else waits for a role to enable it.
 KEPT_UNITS = r"ssh\.service|systemd-.*|dbus.*|getty.*|remote-fs\.target|autovt@.*"
 
@@ -112,16 +118,25 @@ def finish_script() -> str:
     return FINISH.replace("@KEPT@", KEPT_UNITS).replace("@USERS@", users)
 
 
-def rootfs() -> Path:
-    """Path of the ready root file system; built by mmdebstrap when this recipe has not been built yet."""
-    recipe = "\n".join([*ARGUMENTS, *PACKAGES, finish_script()])
-    return artifact(CACHE, "rootfs", recipe, build)
+def packages(release: str) -> list[str]:
+    without, besides = CHANGES[release]
+    return [package for package in PACKAGES if package not in without] + besides
 
 
-def build(target: Path) -> None:
-    log = CACHE / "rootfs.log"
-    hook = CACHE / ".rootfs-finish.sh"
+def rootfs(release: str) -> Path:
+    """Path of the release's ready root file system; built by mmdebstrap when this recipe has not been built yet."""
+    recipe = "\n".join([*ARGUMENTS, *packages(release), finish_script()])
+    return artifact(CACHE, name_of(release), recipe, lambda target: build(release, target))
+
+
+def name_of(release: str) -> str:
+    return "rootfs" if release == "bookworm" else f"{release}-rootfs"
+
+
+def build(release: str, target: Path) -> None:
+    log = CACHE / f"{name_of(release)}.log"
+    hook = CACHE / f".{name_of(release)}-finish.sh"
     hook.write_text(finish_script())
-    argv = ["mmdebstrap", *ARGUMENTS, *apt_options(), f"--include={','.join(PACKAGES)}", f'--customize-hook=sh "{hook}" "$1"']
-    run_logged([*argv, RELEASE, str(target), *sources()], log)
+    argv = ["mmdebstrap", *ARGUMENTS, *apt_options(), f"--include={','.join(packages(release))}", f'--customize-hook=sh "{hook}" "$1"']
+    run_logged([*argv, release, str(target), *sources(release)], log)
     hook.unlink()

@@ -85,15 +85,18 @@ def test_the_legs_of_our_own_lab_are_no_clash_but_anybody_elses_are(monkeypatch:
     assert clashes(monkeypatch, legs, []) != []
 
 
-def test_the_inventory_in_the_repository_is_the_layouts() -> None:
-    assert inventory.INVENTORY.read_text() == inventory.text()
-    assert str(ROOT) not in inventory.text()
+def test_the_inventories_in_the_repository_are_the_layouts() -> None:
+    assert set(inventory.wanted()) == {inventory.INVENTORY, inventory.DEBIAN13_INVENTORY}
+    for path, text in inventory.wanted().items():
+        assert path.read_text() == text
+        assert str(ROOT) not in text
 
 
 def test_every_host_of_a_group_exists_and_addresses_are_unique() -> None:
-    names = {plan.name for plan in layout.HOSTS}
-    assert {member for members in layout.GROUPS.values() for member in members} <= names
-    addresses = [address for plan in layout.HOSTS for address in (plan.address, plan.underlay) if address]
+    names = {plan.name for plan in layout.EVERY_HOST}
+    for groups in (layout.GROUPS, layout.DEBIAN13_GROUPS):
+        assert {member for members in groups.values() for member in members} <= names
+    addresses = [address for plan in layout.EVERY_HOST for address in (plan.address, plan.underlay) if address]
     assert len(addresses) == len(set(addresses))
 
 
