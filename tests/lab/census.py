@@ -73,7 +73,7 @@ def processes() -> Iterator[str]:
         if (
             parent != os.getpid()
             and not passing(pid)
-            and not re.match(r"(/usr)?/lib/systemd/systemd-(udevd|hostnamed|timedated|machined)|\(", command)
+            and not re.match(r"(/usr)?/lib/(systemd/systemd-(udevd|hostnamed|timedated|machined)|polkit-1/polkitd )|\(", command)
         ):
             yield f"uid {uid}: {re.sub(r'[0-9]+ of [0-9-]+ startups', 'startups', command)[:300]}"
 
@@ -143,10 +143,10 @@ def tree(root: str, without: tuple[str, ...] = ()) -> Iterator[str]:
 
 
 def cgroups() -> Iterator[str]:
-    """All but those that systemd keeps for itself, such as the slice of a unit's template once it had an instance."""
+    """All but those that systemd keeps for itself, such as the slice of a unit's template once it had an instance, and of what D-Bus starts."""
     for place, _, _ in os.walk("/sys/fs/cgroup"):  # pylint: disable=disallowed-name
         if not re.search(
-            r"/user\.slice|/(session|run)-[^/]*\.scope|@\.service|systemd-(hostnamed|timedated|machined)|/machine\.slice$|/system-[^/]*\.slice$",
+            r"/user\.slice|/(session|run)-[^/]*\.scope|@\.service|systemd-(hostnamed|timedated|machined)|/polkit\.service$|/machine\.slice$|/system-[^/]*\.slice$",
             place,
         ) and not place.endswith(REAP_UNIT):
             yield place
