@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Optional
+from typing import Any, Optional
 
 from ..command import Commands
 from ..model.errors import VcError
@@ -151,11 +151,25 @@ def may_extend(commands: Commands, user: str) -> bool:
 
 @dataclass(frozen=True)
 class Guest:
-    """One node as its agent sees it; ``msg`` tells why when it is not well."""
+    """One node as its agent sees it.
+
+    Parameters
+    ----------
+    state, host : its node state, and where it is
+    msg : why, when it is not well
+    asked : the verb that its power switch is still at work on, or ""
+    failed : why the last such verb came to nothing, or ""
+    error : why the request at hand was refused
+    ended : its agent has ended: nobody is there to switch it on
+    """
 
     state: str
     host: str
     msg: str = ""
+    asked: str = ""
+    failed: str = ""
+    error: Optional[VcError] = None
+    ended: bool = False
 
 
 @dataclass(frozen=True)
@@ -166,8 +180,13 @@ class Answer:
     problem: str = ""
 
 
-def agents(commands: Commands, job: Job, verb: str = "status", timeout: float = 30.0) -> Answer:
-    """Ask every agent of a running job, in one srun whatever the number of nodes.  Agents that are not up yet are simply missing."""
+def agents(commands: Commands, job: Job, *request: str, timeout: float = 30.0) -> Answer:
+    """Ask every agent of a running job, in one srun whatever the number of nodes.  Agents that are not up yet are simply missing.
+
+    Parameters
+    ----------
+    request : the words after ``vc-agent call``; none asks for the status
+    """
     count = len(job.hosts)
     if not count:
         return Answer(problem="the job has no hosts")
@@ -188,7 +207,7 @@ def agents(commands: Commands, job: Job, verb: str = "status", timeout: float = 
         "--chdir=/",
         AGENT,
         "call",
-        verb,
+        *(request or ("status",)),
     ]
     try:
         result = commands.run(argv, timeout=timeout)
@@ -206,10 +225,16 @@ def answers(text: str) -> dict[str, Guest]:
         try:
             data = json.loads(line)
             for name, node in data["nodes"].items():
-                found[str(name)] = Guest(str(node["state"]), str(data["host"]), str(node.get("msg", "")))
+                found[str(name)] = _guest(node, str(data["host"]), bool(data.get("ended")))
         except (ValueError, KeyError, TypeError, AttributeError):
             continue
     return found
+
+
+def _guest(node: Mapping[str, Any], host: str, ended: bool) -> Guest:
+    said = {key: str(node.get(key, "")) for key in ("msg", "asked", "failed")}
+    error = VcError.from_dict(node["error"]) if isinstance(node.get("error"), Mapping) else None
+    return Guest(str(node["state"]), host, **said, error=error, ended=ended)
 
 
 def why_ended(path: str) -> str:
