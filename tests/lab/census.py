@@ -143,7 +143,7 @@ def tree(root: str, without: tuple[str, ...] = ()) -> Iterator[str]:
 
 
 def cgroups() -> Iterator[str]:
-    """All but those that systemd keeps for itself, such as the slice of a unit's template once it had an instance, and of what D-Bus starts."""
+    """All but those that systemd keeps for itself (such as the slice of a template unit), and what D-Bus starts."""
     for place, _, _ in os.walk("/sys/fs/cgroup"):  # pylint: disable=disallowed-name
         if not re.search(
             r"/user\.slice|/(session|run)-[^/]*\.scope|@\.service|systemd-(hostnamed|timedated|machined)|/polkit\.service$|/machine\.slice$|/system-[^/]*\.slice$",
