@@ -16,8 +16,10 @@ description:
     holds until it is terminated or its walltime ends. Where Slurm's commands are in a directory of their own, add it to C(PATH) by the
     task's C(environment).
   - A set is identified by O(cluster) and O(name) among the owner's live jobs. A set that already runs as asked is not touched,
-    one that has ended is started again. Other nodes, another image or another account are refused; a different walltime is set,
-    if Slurm allows it.
+    one that has ended, or is just ending, is started again. Other nodes, another image or another account are refused; a different
+    walltime is set, if Slurm allows it.
+  - A job that Slurm calls running although none of its hypervisors has an agent of it is cancelled, and the set started again. One that
+    has lost the hypervisor of its batch script while nodes run on others is reported, and can only be terminated.
   - Terminating asks the guests to shut down; only O(on_timeout=cancel) pulls the power cord.
 options:
   cluster:

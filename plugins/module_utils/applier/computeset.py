@@ -17,6 +17,7 @@ from ..planner import computeset as planner
 from ..planner.plan import Action, Done, ItemPlan, Plan
 from ..planner.wish import read_options
 from ..slurm import jobs, submit, watch
+from ..slurm.condition import conditions
 from ..slurm.script import Spec
 
 _HOME = re.compile(r"/[A-Za-z0-9_.+/-]{1,255}")
@@ -39,7 +40,8 @@ class ComputesetActions:
         wish = self.wish = read_options(self.options, self.user)
         if not _HOME.fullmatch(self.home):
             raise VcError("invalid", shown(self.home), "writing the job's log there", "Slurm cannot be told such a path", "use a plain one")
-        decision = planner.plan_computeset(wish, jobs.read(self.commands) if self.user != "root" else [], int(time.time()))
+        listed, now = jobs.read(self.commands) if self.user != "root" else [], int(time.time())
+        decision = planner.plan_computeset(wish, listed, now, conditions(self.commands, planner.worth_asking(wish, listed), now))
         if planner.raises_limit_of_running_job(decision) and not submit.may_extend(self.commands, self.user):
             decision = planner.refuse_extension(wish, decision)
         self.decision = decision
@@ -53,7 +55,8 @@ class ComputesetActions:
                 self.job_id = submit.sbatch(self.commands, self._request())
                 done(action)
                 # Between reading the queue and submitting, another run may have done the same.
-                other = planner.rival(self.wish, self.decision.nodes, self.job_id, jobs.read(self.commands))
+                others = [job for job in jobs.read(self.commands) if job.job_id not in self.decision.after]
+                other = planner.rival(self.wish, self.decision.nodes, self.job_id, others)
                 if other is not None:
                     submit.power_cord(self.commands, self.job_id)
                     raise planner.lost_to(self.wish, other)
@@ -62,6 +65,8 @@ class ComputesetActions:
                 submit.set_walltime(self.commands, action.item, action.details["job_id"], minutes)
             elif action.verb == "withdraw":
                 submit.withdraw(self.commands, action.details["job_id"])
+            elif action.verb == "cancel":
+                submit.power_cord(self.commands, action.details["job_id"])
             else:
                 submit.terminate(self.commands, action.details["job_id"])
             done(action)
@@ -96,7 +101,7 @@ class ComputesetActions:
                 )
                 failure = failure or error
             else:
-                seen = watch.view(self.commands, job_id, self.decision.nodes, ask_agents=False)
+                seen = watch.until_told(self.commands, job_id, self.decision.nodes)
         return seen, failure
 
     def _request(self) -> submit.Request:

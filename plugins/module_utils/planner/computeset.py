@@ -8,14 +8,16 @@ rejected and never counted: anybody can write anything into a comment.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Optional
 
 from ..model.cluster import Cluster, Node
 from ..model.errors import VcError
 from ..model.noderange import fold
 from ..model.units import format_duration
+from ..slurm.condition import Condition
 from ..slurm.jobs import Job
 from .plan import Action, ItemPlan
 from .wish import Wish
@@ -30,7 +32,7 @@ class Decision:
     item : for the module's answer
     nodes : computes the set has, or will have, in task order
     jobs : live jobs that are this set; one at most, except when it is to be stopped
-    after : jobs that are still being cleaned up and may hold these nodes
+    after : jobs that are going or still being cleaned up, and may hold these nodes
     rejected : live jobs of other users that claim this cluster
     """
 
@@ -41,26 +43,46 @@ class Decision:
     rejected: tuple[Job, ...] = ()
 
 
-def plan_computeset(wish: Wish, jobs: Sequence[Job], now: int) -> Decision:
-    """Decide.  `now` is in epoch seconds.  A refusal is in ``item.error``."""
+def worth_asking(wish: Wish, jobs: Iterable[Job]) -> list[Job]:
+    """The jobs whose condition may make a difference: this set's, and those that hold its nodes."""
+    own = [job for job in jobs if job.claim is not None and _is_own(wish, job) and wish.user == wish.cluster.owner]
+    return [job for job in own if _set_of(job) == wish.name or (wish.started and set(wish.nodes) & set(_nodes_of([job])))]
+
+
+def plan_computeset(wish: Wish, jobs: Sequence[Job], now: int, conditions: Mapping[int, Condition] = MappingProxyType({})) -> Decision:
+    """Decide.  `now` is in epoch seconds.  A refusal is in ``item.error``.
+
+    Parameters
+    ----------
+    conditions : by id, running jobs that are not what Slurm takes them for
+    """
     claiming = [job for job in jobs if job.claim is not None and job.claim.cluster == wish.cluster.name and not job.ended]
-    own = [job for job in claiming if job.user_name == wish.cluster.owner]
-    rejected = tuple(job for job in claiming if job.user_name != wish.cluster.owner)
+    own = [job for job in claiming if _is_own(wish, job)]
+    rejected = tuple(job for job in claiming if not _is_own(wish, job))
     same = tuple(sorted((job for job in own if job.live and _set_of(job) == wish.name), key=lambda job: job.job_id))
+    leaving = {job.job_id for job in own if job.stopping or conditions.get(job.job_id) == Condition.GOING}
+    dead = [job for job in same if conditions.get(job.job_id) == Condition.DEAD]
     try:
         _check_user(wish)
         if not wish.started:
-            ending = tuple(job.job_id for job in own if job.stopping and _set_of(job) == wish.name)
-            return Decision(_stop(wish, same), _nodes_of(same), same, ending, rejected)
+            same = tuple(job for job in same if job.job_id not in leaving)
+            ending = tuple(job.job_id for job in own if job.job_id in leaving and _set_of(job) == wish.name)
+            return Decision(_stop(wish, same, conditions), _nodes_of(same), same, ending, rejected)
         _check_account(wish)
+        gone = leaving | {job.job_id for job in dead}
+        same = tuple(job for job in same if job.job_id not in gone)
         if same:
-            return Decision(_keep(wish, same, now), _nodes_of(same), same, (), rejected)
-        nodes = _choose(wish, own)
+            return Decision(_keep(wish, same, now, conditions), _nodes_of(same), same, (), rejected)
+        nodes = _choose(wish, [job for job in own if job.job_id not in gone])
         _check_placement(wish, len(nodes))
-        after = tuple(sorted(job.job_id for job in own if job.stopping and set(nodes) & set(_nodes_of([job]))))
-        return Decision(_start(wish, nodes, after), nodes, (), after, rejected)
+        after = tuple(sorted(job.job_id for job in own if job.job_id in gone and set(nodes) & set(_nodes_of([job]))))
+        return Decision(_start(wish, nodes, after, dead), nodes, (), after, rejected)
     except VcError as error:
         return Decision(ItemPlan(wish.item, "unknown", error=error), _nodes_of(same), same, (), rejected)
+
+
+def _is_own(wish: Wish, job: Job) -> bool:
+    return job.user_name == wish.cluster.owner and job.claim is not None and job.claim.cluster == wish.cluster.name
 
 
 def images(cluster: Cluster, nodes: Iterable[str]) -> tuple[str, ...]:
@@ -172,24 +194,28 @@ def _check_placement(wish: Wish, count: int) -> None:
         )
 
 
-def _start(wish: Wish, nodes: tuple[str, ...], after: tuple[int, ...]) -> ItemPlan:
+def _start(wish: Wish, nodes: tuple[str, ...], after: tuple[int, ...], dead: Sequence[Job]) -> ItemPlan:
     details: dict[str, Any] = {
         "cluster": wish.cluster.name,
         "nodes": list(nodes),
         "account": wish.account,
         "walltime_seconds": walltime_minutes(wish.walltime_seconds) * 60 or None,
     }
-    action = Action(wish.item, "submit", {**details, **({"after_jobs": list(after)} if after else {})})
-    return ItemPlan(wish.item, "started", (action,), None, details)
+    cancel = [Action(wish.item, "cancel", {"job_id": job.job_id}) for job in dead]
+    submit = Action(wish.item, "submit", {**details, **({"after_jobs": list(after)} if after else {})})
+    return ItemPlan(wish.item, "started", (*cancel, submit), None, details)
 
 
-def _keep(wish: Wish, same: tuple[Job, ...], now: int) -> ItemPlan:
+def _keep(wish: Wish, same: tuple[Job, ...], now: int, conditions: Mapping[int, Condition]) -> ItemPlan:
     if len(same) > 1:
         ids = ", ".join(str(job.job_id) for job in same)
         raise VcError("conflict", wish.item, "finding its job", f"jobs {ids} all are this set", "cancel all but one with `scancel JOBID`")
     job = same[0]
     remedy = f"terminate set {wish.name} first, or give this one another name"
     held = _nodes_of(same)
+    if conditions.get(job.job_id) == Condition.BROKEN:
+        detail = f"its job {job.job_id} has lost {job.batch_host}, and the rest of it still runs on {', '.join(job.hosts)}"
+        raise VcError("conflict", wish.item, "finding it running", detail, f"terminate set {wish.name}, then start it again")
     if wish.nodes and set(wish.nodes) != set(held):
         raise VcError("conflict", wish.item, f"starting {fold(wish.nodes)}", f"it runs as job {job.job_id} with {fold(held)}", remedy)
     if not wish.nodes and wish.count != len(held):
@@ -278,8 +304,8 @@ def refuse_extension(wish: Wish, decision: Decision) -> Decision:
     return Decision(ItemPlan(wish.item, "unknown", error=error), decision.nodes, decision.jobs, (), decision.rejected)
 
 
-def _stop(wish: Wish, same: tuple[Job, ...]) -> ItemPlan:
-    actions = tuple(Action(wish.item, "withdraw" if job.pending else "terminate", {"job_id": job.job_id}) for job in same)
+def _stop(wish: Wish, same: tuple[Job, ...], conditions: Mapping[int, Condition]) -> ItemPlan:
+    actions = tuple(Action(wish.item, _verb_of_stop(job, job.job_id in conditions), {"job_id": job.job_id}) for job in same)
     if not same:
         return ItemPlan(wish.item, "absent")
     before = {
@@ -289,6 +315,13 @@ def _stop(wish: Wish, same: tuple[Job, ...]) -> ItemPlan:
         "walltime_seconds": same[0].time_limit_seconds,
     }
     return ItemPlan(wish.item, "absent", actions, before, None)
+
+
+def _verb_of_stop(job: Job, unwell: bool) -> str:
+    if job.pending:
+        return "withdraw"
+    # No batch script is there to be asked, not yet or not any more.
+    return "cancel" if unwell or job.preparing else "terminate"
 
 
 def _set_of(job: Job) -> str:

@@ -64,6 +64,7 @@ class Job:
     partition: str = ""
     restart_count: int = 0
     output: str = ""
+    batch_host: str = ""
 
     @property
     def ended(self) -> bool:
@@ -83,6 +84,19 @@ class Job:
     def live(self) -> bool:
         """It has, or may still get, hosts."""
         return not self.ended and not self.stopping
+
+    @property
+    def preparing(self) -> bool:
+        """Its prologs run: it has hosts, but nothing of it does anything on them yet."""
+        return self.live and not self.pending and (self.reason == "Prolog" or "CONFIGURING" in self.states)
+
+    @property
+    def headless(self) -> bool:
+        """It goes on without the host that its batch script ran on, so nobody is left there to end it.
+
+        Slurm takes a host that went down out of such a job (``--no-kill``), even this one.
+        """
+        return self.live and not self.pending and bool(self.batch_host and self.hosts) and self.batch_host not in self.hosts
 
     @property
     def state(self) -> str:
@@ -129,7 +143,7 @@ def look(commands: Commands, job_id: int) -> Optional[Job]:
 
     None when the controller has forgotten the job.  The claim is not filled in.
     """
-    form = "%i|%T|%r|%N|%l|%L|%u|%a|%j"
+    form = "%i|%T|%r|%N|%l|%L|%u|%a|%B|%j"
     argv = ["squeue", "--noheader", "--states=all", f"--jobs={job_id}", f"--format={form}"]
     result = commands.run(argv)
     if result.status != 0:
@@ -137,19 +151,20 @@ def look(commands: Commands, job_id: int) -> Optional[Job]:
             return None
         raise VcError("backend", f"job {job_id}", "asking for its state", result.last_line, "check that slurmctld answers: `scontrol ping`")
     for line in result.out.splitlines():
-        field = line.strip().split("|", 8)
-        if len(field) == 9 and field[0] == str(job_id):
+        field = line.strip().split("|", 9)
+        if len(field) == 10 and field[0] == str(job_id):
             left = _seconds(field[5])
             return Job(
                 job_id=job_id,
                 user_name=field[6],
                 account=field[7],
-                name=field[8],
+                name=field[9],
                 states=frozenset({field[1]}),
                 reason=_text(field[2]),
                 hosts=hosts(field[3]),
                 end_time=0 if left is None else int(time.time()) + left,
                 time_limit_seconds=_seconds(field[4]),
+                batch_host="" if field[8] == "n/a" else field[8],
             )
     return None
 
@@ -277,6 +292,7 @@ def _job(item: Mapping[str, Any]) -> Job:
         partition=_text(item.get("partition")),
         restart_count=num(item.get("restart_cnt")) or 0,
         output=_text(item.get("standard_output")),
+        batch_host=_text(item.get("batch_host")),
     )
 
 

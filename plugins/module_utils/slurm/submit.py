@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -174,10 +175,14 @@ class Guest:
 
 @dataclass(frozen=True)
 class Answer:
-    """All agents' answers: guests by node name; ``problem`` is what srun said when some agent did not answer."""
+    """All agents' answers: guests by node name; ``problem`` is what srun said when some agent did not answer.
+
+    ``empty`` counts the hosts that say themselves that no agent is on them.
+    """
 
     guests: Mapping[str, Guest] = field(default_factory=dict)
     problem: str = ""
+    empty: int = 0
 
 
 def agents(commands: Commands, job: Job, *request: str, timeout: float = 30.0) -> Answer:
@@ -215,7 +220,7 @@ def agents(commands: Commands, job: Job, *request: str, timeout: float = 30.0) -
         if error.code != "timeout":
             raise
         return Answer(problem=error.detail)
-    return Answer(answers(result.out), "" if result.status == 0 else result.last_line)
+    return Answer(answers(result.out), "" if result.status == 0 else result.last_line, empty_hosts(result.out))
 
 
 def answers(text: str) -> dict[str, Guest]:
@@ -235,6 +240,15 @@ def _guest(node: Mapping[str, Any], host: str, ended: bool) -> Guest:
     said = {key: str(node.get(key, "")) for key in ("msg", "asked", "failed")}
     error = VcError.from_dict(node["error"]) if isinstance(node.get("error"), Mapping) else None
     return Guest(str(node["state"]), host, **said, error=error, ended=ended)
+
+
+def empty_hosts(text: str) -> int:
+    """On how many hosts ``vc-agent call`` found no agent."""
+    empty = 0
+    for line in text.splitlines():
+        with contextlib.suppress(ValueError, AttributeError):
+            empty += json.loads(line).get("nodes") == {}
+    return empty
 
 
 def why_ended(path: str) -> str:

@@ -18,6 +18,8 @@ from .submit import Guest, agents, power_cord, terminate, why_ended
 # How long a cancelled job may take to leave its hosts: KillWait plus epilogs.
 CANCEL_SECONDS = 60.0
 TERM_AGAIN_SECONDS = 5.0
+# From a job's TERM to the last agent's hearing of it.
+TOLD_SECONDS = 10.0
 
 _ENDED = {"COMPLETED": SetState.COMPLETED, "TIMEOUT": SetState.TIMEOUT, "DEADLINE": SetState.TIMEOUT, "CANCELLED": SetState.CANCELLED}
 _SETTLED = frozenset({NodeState.RUNNING, NodeState.SUSPENDED, NodeState.OFF, NodeState.CRASHED})
@@ -83,10 +85,11 @@ def view(commands: Commands, job_id: int, nodes: Sequence[str], ask_agents: bool
     if job.pending:
         return View(SetState.PENDING, job, _guests(nodes, {}, NodeState.QUEUED))
     # While prologs run the job counts as running, but no step of it can start.
-    if not ask_agents or job.reason == "Prolog" or "CONFIGURING" in job.states:
+    if not ask_agents or job.preparing:
         return View(SetState.STARTING, job, _guests(nodes, {}, NodeState.PREPARING))
     answer = agents(commands, job)
-    guests = _guests(nodes, answer.guests, NodeState.PREPARING)
+    lost = Guest(str(NodeState.CRASHED), "", f"its job has lost {job.batch_host}") if job.headless else None
+    guests = _guests(nodes, answer.guests, NodeState.PREPARING, lost)
     return View(_set_state(guests), job, guests, answer.problem)
 
 
@@ -160,6 +163,18 @@ def until_gone(
     return seen, VcError("timeout", item, "waiting for it to stop", detail, remedy)
 
 
+def until_told(commands: Commands, job_id: int, nodes: Sequence[str], clock: Optional[Clock] = None) -> View:
+    """Wait until the agents of a job that was asked to stop know it, so that whoever looks next sees a set that is going."""
+    clock = clock or Clock()
+    deadline = clock.now() + TOLD_SECONDS
+    for pause in backoff():
+        seen = view(commands, job_id, nodes)
+        if seen.state not in (SetState.STARTING, SetState.RUNNING) or clock.now() >= deadline:
+            break
+        clock.sleep(pause)
+    return replace(seen, state=SetState.STOPPING) if seen.state in (SetState.STARTING, SetState.RUNNING) else seen
+
+
 def reason_remedy(reason: str) -> str:
     """What a user can do about Slurm's reason for not starting a job."""
     for prefix, remedy in _REMEDIES:
@@ -185,9 +200,9 @@ def _until_over(commands: Commands, job_id: int, nodes: Sequence[str], timeout: 
     return seen if seen.state != SetState.STARTING else replace(seen, state=SetState.STOPPING)
 
 
-def _guests(nodes: Sequence[str], known: Mapping[str, Guest], otherwise: NodeState) -> dict[str, Guest]:
+def _guests(nodes: Sequence[str], known: Mapping[str, Guest], otherwise: NodeState, lost: Optional[Guest] = None) -> dict[str, Guest]:
     # Agents answer for themselves: nodes they invent are not part of the set.
-    return {name: known.get(name, Guest(str(otherwise), "")) for name in nodes}
+    return {name: known.get(name, lost or Guest(str(otherwise), "")) for name in nodes}
 
 
 def _set_state(guests: Mapping[str, Guest]) -> SetState:

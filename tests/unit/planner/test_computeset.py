@@ -10,6 +10,7 @@ import pytest
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model.errors import VcError
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.planner import computeset as planner
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.planner.wish import read_options
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.slurm.condition import Condition
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.slurm.jobs import Job
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,8 +25,14 @@ ENDED = frozenset({"COMPLETED"})
 NODES = ("compute0", "compute1")
 
 
-def plan(jobs: Optional[list[Job]] = None, now: int = 1100, user: str = "labuser", **changes: Any) -> planner.Decision:
-    return planner.plan_computeset(read_options(options(**changes), user), jobs or [], now)
+def plan(
+    jobs: Optional[list[Job]] = None,
+    now: int = 1100,
+    user: str = "labuser",
+    conditions: Optional[dict[int, Condition]] = None,
+    **changes: Any,
+) -> planner.Decision:
+    return planner.plan_computeset(read_options(options(**changes), user), jobs or [], now, conditions or {})
 
 
 def refusal(code: str, *says: str, **keywords: Any) -> VcError:
@@ -84,6 +91,46 @@ def test_a_set_that_is_being_cleaned_up_is_started_behind_it() -> None:
     assert verbs(decision) == ["submit"]
     assert decision.after == (5,)
     assert decision.item.actions[0].details["after_jobs"] == [5]
+
+
+def test_a_set_that_is_just_going_is_started_behind_it() -> None:
+    going = {5: Condition.GOING, 6: Condition.GOING}
+    decision = plan([job(5), job(6, "other", ("compute1", "compute2"))], nodes="compute[0-1]", conditions=going)
+    assert verbs(decision) == ["submit"]
+    assert decision.after == (5, 6)
+    assert decision.jobs == ()
+    stopped = plan([job(5)], state="absent", conditions=going)
+    assert verbs(stopped) == []
+    assert stopped.after == (5,)
+
+
+def test_a_dead_set_is_cancelled_and_started_behind_it() -> None:
+    decision = plan([job(5)], nodes="compute[0-1]", conditions={5: Condition.DEAD})
+    assert verbs(decision) == ["cancel", "submit"]
+    assert decision.item.actions[0].details == {"job_id": 5}
+    assert decision.after == (5,)
+    assert verbs(plan([job(5)], state="absent", conditions={5: Condition.DEAD})) == ["cancel"]
+    # Somebody else's set is his to end.
+    refusal("in_use", "set other", jobs=[job(5, "other")], nodes="compute0", conditions={5: Condition.DEAD})
+
+
+def test_a_set_that_lost_its_batch_host_is_reported_and_can_be_stopped() -> None:
+    broken = {5: Condition.BROKEN}
+    jobs = [job(5, hosts=("hv2",), batch_host="hv1")]
+    refusal("conflict", "has lost hv1", "still runs on hv2", "terminate set sim", jobs=jobs, nodes="compute[0-1]", conditions=broken)
+    assert verbs(plan(jobs, state="absent", conditions=broken)) == ["cancel"]
+
+
+def test_whose_condition_is_asked() -> None:
+    jobs = [job(5), job(6, "other", ("compute1",)), job(7, "third", ("compute5",)), job(8, user_name="otheruser"), job(9, cluster="vc2")]
+
+    def asked(user: str = "labuser", **changes: Any) -> list[int]:
+        return [found.job_id for found in planner.worth_asking(read_options(options(**changes), user), jobs)]
+
+    assert asked(nodes="compute[0-1]") == [5, 6]
+    assert asked(count=2) == [5]
+    assert asked(state="absent") == [5]
+    assert asked("otheruser", nodes="compute[0-1]") == []
 
 
 @pytest.mark.parametrize(
@@ -176,6 +223,8 @@ def test_absent() -> None:
     assert verbs(plan(state="absent")) == []
     assert verbs(plan([job(5)], state="absent")) == ["terminate"]
     assert verbs(plan([job(5, states=PENDING)], state="absent")) == ["withdraw"]
+    # A signal to a batch script that has not begun is lost.
+    assert verbs(plan([job(5, reason="Prolog")], state="absent")) == ["cancel"]
     stopping = plan([job(5, states=COMPLETING)], state="absent")
     assert verbs(stopping) == []
     assert stopping.after == (5,)

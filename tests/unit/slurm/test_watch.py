@@ -22,6 +22,7 @@ class Scene:
 
     state: str
     reason: str = "None"
+    hosts: str = "hv[1-2]"
     guests: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
@@ -44,8 +45,8 @@ class Play(Commands):
             self.scene = self.scenes.pop(0) if len(self.scenes) > 1 else self.scenes[0]
             if self.scene.state == "GONE":
                 return Result(1, "", GONE)
-            hosts = "" if self.scene.state == "PENDING" else "hv[1-2]"
-            line = f"7|{self.scene.state}|{self.scene.reason}|{hosts}|1:00:00|59:00|labuser|physics|vc-vc1-sim"
+            hosts, batch_host = ("", "n/a") if self.scene.state == "PENDING" else (self.scene.hosts, "hv1")
+            line = f"7|{self.scene.state}|{self.scene.reason}|{hosts}|1:00:00|59:00|labuser|physics|{batch_host}|vc-vc1-sim"
             return Result(0, f"{line}\n", "")
         if argv[0] == "srun":
             lines = [
@@ -222,6 +223,25 @@ def test_a_withdrawn_job_that_started_after_all_is_terminated() -> None:
     _seen, error = stop(play)
     assert error is None
     assert "scancel --batch --signal=TERM 7" in play.ran
+
+
+def test_a_job_that_lost_its_batch_host_is_not_waited_for() -> None:
+    seen, error = start(Play(RUNNING, Scene("RUNNING", hosts="hv2", guests={"hv2": {"compute1": "booting"}})), nodes=(*NODES, "compute2"))
+    assert error.code == "backend"
+    assert "compute0 is crashed (its job has lost hv1)" in error.detail
+    assert seen.guests["compute1"].state == "booting"
+
+
+def test_who_does_not_wait_waits_until_the_agents_know() -> None:
+    stopping = Scene("RUNNING", guests={"hv1": {"compute0": "stopping"}, "hv2": {"compute1": "off"}})
+    play = Play(RUNNING, RUNNING, stopping, Scene("COMPLETED"))
+    assert watch.until_told(play, 7, NODES, FakeClock()).state == "stopping"
+    assert len([line for line in play.ran if line.startswith("squeue")]) == 3
+    for scene, state in ((Scene("COMPLETING"), "stopping"), (Scene("COMPLETED"), "completed"), (Scene("PENDING"), "pending")):
+        assert watch.until_told(Play(scene), 7, NODES, FakeClock()).state == state
+    clock = FakeClock()
+    assert watch.until_told(Play(RUNNING), 7, NODES, clock).state == "stopping"
+    assert sum(clock.slept) < 2 * watch.TOLD_SECONDS
 
 
 def test_a_lost_signal_is_repeated() -> None:
