@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from . import controller, lifecycle, preflight, ready
-from .layout import CACHE, REPOSITORY, STATE
+from .layout import CACHE, HOSTS, REPOSITORY, STATE
 from .process import LabError, run
 
 TABLE = STATE / "status.txt"
@@ -98,7 +98,7 @@ def up() -> int:
     stages = Stages(7)
     stages.run("Packages of this machine", preflight.ensure_packages)
     stages.run("Ansible in a virtual environment", lambda: controller.venv(everything=False))
-    stages.run("Root file system of the hosts, guest images (built once)", ready.artifacts)
+    stages.run("Root file system of the hosts, guest images (built once)", lambda: ready.artifacts(plan.release for plan in HOSTS))
     stages.run("Hosts and networks", lambda: lifecycle.up([]))
     stages.run("playbooks/site.yml: Slurm, vault, networks, hypervisors", lambda: play("site"))
     stages.run("playbooks/comet.yml: virtual cluster vc1", lambda: play("comet"))
