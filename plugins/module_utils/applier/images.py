@@ -11,7 +11,7 @@ from typing import Any
 from ..model.errors import VcError
 from ..planner import images
 from ..planner.plan import Action, Done, ItemPlan, Plan, unheard
-from ..vault import directory_store
+from ..vault import source_file
 from ..vault.lease_files import LeaseFiles
 from ..vault.lease_record import Lease
 from ..vault.registry import Registry
@@ -101,10 +101,10 @@ class ImageActions:
         try:
             if request.state == "absent":
                 return images.plan_golden(request, goldens, None, users)
-            found = directory_store.fingerprint(request.source)
-            size_mib = directory_store.source_size_mib(request.source, request.source_format)
+            found = source_file.fingerprint(request.source)
+            size_mib = source_file.source_size_mib(request.source, request.source_format)
             hashed = images.needs_hash(request, goldens.get(request.name, {}), found, size_mib)
-            source = images.Source(found, size_mib, directory_store.sha256_of(found.path) if hashed else "")
+            source = images.Source(found, size_mib, source_file.sha256_of(found.path) if hashed else "")
             return images.plan_golden(request, goldens, source, users)
         except VcError as error:
             shown = {"name": request.name, "revision": request.revision or 0, "image": request.item, "state": "failed"}

@@ -75,13 +75,52 @@ class Disk:
     def item(self) -> str:
         return f"{self.cluster}/{self.node}"
 
+    @property
+    def pristine(self) -> bool:
+        """Whether nothing was written to it since it was made: whatever a node writes comes home as another generation."""
+        return self.generation == 1
+
+
+@dataclass(frozen=True)
+class DiskSnapshot:
+    """A generation of a node's disk that somebody gave a name to: it stays, whatever becomes of the disk's later generations."""
+
+    cluster: str
+    node: str
+    name: str
+    generation: int
+    disk_mib: int
+    image: str
+
+    @property
+    def item(self) -> str:
+        return f"{self.cluster}/{self.node}@{self.name}"
+
+
+@dataclass(frozen=True)
+class Iso:
+    """An installation medium, stored byte for byte."""
+
+    name: str
+    size: int
+    sha256: str
+    fingerprint: Fingerprint
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**self.__dict__, "fingerprint": self.fingerprint.to_dict()}
+
 
 Goldens = Mapping[str, Mapping[int, Golden]]
 Disks = Mapping[str, Mapping[str, Disk]]
+Snapshots = Mapping[str, Mapping[str, Mapping[str, DiskSnapshot]]]
+Isos = Mapping[str, Iso]
 
 
 class Store(Protocol):
-    """Golden images and node disks.  What is stored is immutable until the next generation; reading never writes."""
+    """Golden images, node disks, their snapshots, and ISOs.
+
+    What is stored is immutable until the next generation; listing never writes.
+    """
 
     def goldens(self) -> Goldens:
         """name -> revision -> golden image."""
@@ -89,11 +128,17 @@ class Store(Protocol):
     def disks(self) -> Disks:
         """cluster -> node -> disk."""
 
+    def snapshots(self) -> Snapshots:
+        """cluster -> node -> name -> snapshot."""
+
+    def isos(self) -> Isos:
+        """name -> ISO."""
+
     def golden_path(self, golden: Golden) -> str:
-        """The file or device that an export serves."""
+        """The file that an export serves.  A store may have to make it first, so the caller holds the registry's lock."""
 
     def disk_path(self, disk: Disk) -> str:
-        """The file or device of the disk's newest generation."""
+        """As ``golden_path``, for the disk's generation.  It may be smaller than the disk: what is missing is zeros."""
 
     def import_golden(self, name: str, revision: int, source: str, source_format: str) -> Golden:
         """Take a raw or qcow2 file in; VcError ``invalid`` for one that is not what it is said to be."""
@@ -108,7 +153,19 @@ class Store(Protocol):
         """Make a disk larger.  The caller holds the registry's lock and has made sure that no lease exports it."""
 
     def remove_disk(self, disk: Disk) -> None:
-        """Remove a disk with all generations.  As for ``grow_disk``."""
+        """Remove a disk with all generations.  As for ``grow_disk``; besides, it has no snapshot."""
+
+    def take_snapshot(self, disk: Disk, name: str) -> DiskSnapshot:
+        """Keep the disk's newest generation under a name.  VcError ``conflict`` when it has one of that name.  As for ``grow_disk``."""
+
+    def remove_snapshot(self, snapshot: DiskSnapshot) -> None:
+        """Forget a snapshot.  As for ``grow_disk``."""
+
+    def import_iso(self, name: str, source: str, sha256: str) -> Iso:
+        """Take a file in as it is; VcError ``invalid`` unless it has this SHA-256 (empty: whatever it has)."""
+
+    def remove_iso(self, iso: Iso) -> None:
+        """Remove an ISO.  The caller holds the registry's lock."""
 
 
 def newest(goldens: Goldens, name: str, tried: str) -> Golden:

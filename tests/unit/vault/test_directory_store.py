@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault import directory_store, qcow2
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault import qcow2, source_file
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.store import find_golden
 
 from tests.unit.refusal import refused
@@ -33,8 +33,8 @@ def test_import_raw(tmp_path: Path) -> None:
     path = Path(site.store.golden_path(golden))
     assert path.stat().st_size == 3 * MIB
     assert path.stat().st_mode & 0o777 == 0o400
-    assert golden.sha256 == directory_store.sha256_of(str(path)) != golden.source_sha256
-    assert golden.source_sha256 == directory_store.sha256_of(str(site.source))
+    assert golden.sha256 == source_file.sha256_of(str(path)) != golden.source_sha256
+    assert golden.source_sha256 == source_file.sha256_of(str(site.source))
     assert site.store.goldens() == {"debian12": {1: golden}}
     assert os.listdir(site.root / "store" / "new") == []
     refused("conflict", site.store.import_golden, "debian12", 1, str(site.source), "raw")
@@ -121,13 +121,13 @@ def test_disks_are_clones_that_grow(site: Site) -> None:
 def test_a_file_that_changes_under_the_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site = Site(tmp_path)
     source = str(site.image())
-    real = directory_store.sha256_of
+    real = source_file.sha256_of
 
     def touching(path: str) -> str:
         os.utime(source)
         return real(path)
 
-    monkeypatch.setattr(directory_store, "sha256_of", touching)
+    monkeypatch.setattr(source_file, "sha256_of", touching)
     refused("conflict", site.store.import_golden, "debian12", 1, source, "raw")
     assert site.store.goldens() == {}
     assert site.content() == {}

@@ -94,7 +94,7 @@ def test_a_second_run_does_not_read_the_image(vault: Vault, monkeypatch: pytest.
     def reading(path: str) -> str:
         raise AssertionError(path)
 
-    monkeypatch.setattr("ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.directory_store.sha256_of", reading)
+    monkeypatch.setattr("ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.source_file.sha256_of", reading)
     assert vault.run(golden(source=str(vault.site.source)))[0] == []
 
 
