@@ -20,13 +20,15 @@ Apply = Callable[[Sequence[Action], Done], Mapping[str, VcError]]
 class Incomplete(Exception):
     """Raised by `answer`: all was written, but it did not become what was asked for.  Carries the object as it is."""
 
-    def __init__(self, error: VcError, answer: Any) -> None:
+    def __init__(self, error: VcError, answer: Any, *others: VcError) -> None:
         super().__init__(str(error))
-        self.error = error
+        self.errors = (error, *others)
         self.answer = answer
 
 
-def run(module: AnsibleModule, key: str, plan: Callable[[], Plan], apply: Apply, answer: Callable[[Plan, bool], Any]) -> None:
+def run(
+    module: AnsibleModule, key: str, plan: Callable[[], Plan], apply: Apply, answer: Callable[[Plan, bool], Any], nothing: Any = None
+) -> None:
     """Plan, apply unless in check mode, answer, leave.
 
     Parameters
@@ -35,11 +37,13 @@ def run(module: AnsibleModule, key: str, plan: Callable[[], Plan], apply: Apply,
     plan : reads the backend and plans; a VcError from it means that nothing could be read or the whole input was refused
     apply : writes; never called in check mode, when there is nothing to do, or when any item was refused
     answer : the returned object; called with the plan and True when it has to be predicted rather than read back.  May raise Incomplete
+    nothing : the returned object where none is known, ``{}`` unless given: its key is always there
     """
+    nothing = {} if nothing is None else nothing
     try:
         planned = plan()
-    except VcError as error:
-        refuse(module, error)
+    except (VcError, OSError) as error:
+        refuse(module, _told(error, key, "reading what there is"), **{key: nothing})
     failures: Mapping[str, VcError] = {item.name: item.error for item in planned.items if item.error is not None}
     applied: Sequence[Action] = []
     if not failures:
@@ -48,21 +52,23 @@ def run(module: AnsibleModule, key: str, plan: Callable[[], Plan], apply: Apply,
             done: list[Action] = []
             try:
                 failures = apply(applied, done.append)
-            except VcError as error:
-                failures = {action.item: error for action in applied}
+            except (VcError, OSError) as error:
+                failures = _unfinished(planned, done, error)
             applied = [action for action in applied if action.item not in failures or any(action is one for one in done)]
     outcome: dict[str, Any] = {
         "changed": bool(applied),
         "diff": planned.diff() if not failures else _diff_of(planned, {action.item for action in applied} - set(failures)),
         "actions": [action.to_dict() for action in applied],
+        key: nothing,
     }
     try:
         outcome[key] = answer(planned, module.check_mode or bool(planned.errors))
     except Incomplete as incomplete:
-        failures = _with(failures, incomplete.error)
+        for error in incomplete.errors:
+            failures = _with(failures, error)
         outcome[key] = incomplete.answer
-    except VcError as error:
-        failures = _with(failures, error)
+    except (VcError, OSError) as error:
+        failures = _with(failures, _told(error, key, "reading it back"))
     outcome["results"] = [
         _result(item, failures.get(item.name), [action for action in applied if action.item == item.name]) for item in planned.items
     ]
@@ -73,10 +79,27 @@ def run(module: AnsibleModule, key: str, plan: Callable[[], Plan], apply: Apply,
     module.exit_json(**outcome)
 
 
-def refuse(module: AnsibleModule, error: VcError) -> None:
-    """Leave with a refusal that concerns the whole call; nothing was written."""
+def refuse(module: AnsibleModule, error: VcError, **nothing: Any) -> None:
+    """Leave with a refusal that concerns the whole call; nothing was written.  `nothing` are the module's objects, empty."""
     result = {"name": error.item, "changed": False, "state": "unknown", "actions": [], "msg": str(error), "error_code": error.code}
-    module.fail_json(msg=str(error), error_code=error.code, changed=False, diff={"before": {}, "after": {}}, actions=[], results=[result])
+    outcome: dict[str, Any] = {"changed": False, "diff": {"before": {}, "after": {}}, "actions": [], "results": [result], **nothing}
+    module.fail_json(msg=str(error), error_code=error.code, **outcome)
+
+
+def _told(error: Exception, item: str, tried: str) -> VcError:
+    """What the kernel refused (a full disk, a file system that is read-only) is told like any other failure."""
+    return (
+        error
+        if isinstance(error, VcError)
+        else VcError("backend", item, tried, str(error), "mend that as root on this host, then run it again")
+    )
+
+
+def _unfinished(plan: Plan, done: Sequence[Action], error: Exception) -> Mapping[str, VcError]:
+    """The items that an error which names none has stopped: those with something left to do, all if it came after the last step."""
+    changing = [item for item in plan.items if item.actions]
+    left = [item for item in changing if not all(any(action is one for one in done) for action in item.actions)]
+    return {item.name: _told(error, item.name, "writing it") for item in left or changing}
 
 
 def _with(failures: Mapping[str, VcError], error: VcError) -> Mapping[str, VcError]:

@@ -110,7 +110,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 images:
-  description: One entry for each item, in the order given.
+  description: One entry for each item, in the order given; none when the whole call was refused.
   returned: always
   type: list
   elements: dict
@@ -168,6 +168,10 @@ results:
   type: list
   elements: dict
   sample: [{"name": "debian12", "changed": true, "state": "present", "actions": ["import"], "msg": "", "error_code": ""}]
+error_code:
+  description: Stable code of a failure, such as V(in_use), V(conflict), V(backend).
+  returned: failure
+  type: str
 """
 
 from typing import Any
@@ -236,7 +240,7 @@ def main() -> None:
         # What still has something to do has failed on the way.
         return [{**entry, "state": "failed"} if item.actions or item.error else entry for item, entry in zip(left.items, shown)]
 
-    module_runner.run(module, "images", plan, images.apply_goldens if goldens else images.apply_disks, answer)
+    module_runner.run(module, "images", plan, images.apply_goldens if goldens else images.apply_disks, answer, nothing=[])
 
 
 if __name__ == "__main__":

@@ -101,8 +101,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 networks:
-  description: The networks of the call, in its order.
-  returned: success
+  description: The networks of the call, in its order; none when the whole call was refused.
+  returned: always
   type: list
   elements: dict
   contains:
@@ -148,7 +148,7 @@ networks:
       returned: when present
 actions:
   description: What was done, or would be done, in order; C(vsctl) are the commands of the transaction.
-  returned: success
+  returned: always
   type: list
   elements: dict
   sample:
@@ -188,6 +188,10 @@ results:
       description: The same for programs.
       type: str
       returned: always
+error_code:
+  description: Stable code of a failure, such as V(in_use), V(conflict), V(backend).
+  returned: failure
+  type: str
 """
 
 from collections.abc import Mapping, Sequence
@@ -284,12 +288,12 @@ def main() -> None:
     try:
         networks = Networks(Commands(), module.params["networks"], overlay_host(module.params))
     except VcError as error:
-        module_runner.refuse(module, error)
+        module_runner.refuse(module, error, networks=[])
     try:
         with ports.locked():
-            module_runner.run(module, "networks", networks.plan, networks.apply, networks.answer)
+            module_runner.run(module, "networks", networks.plan, networks.apply, networks.answer, nothing=[])
     except VcError as error:
-        module_runner.refuse(module, error)
+        module_runner.refuse(module, error, networks=[])
 
 
 if __name__ == "__main__":

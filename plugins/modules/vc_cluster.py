@@ -195,9 +195,9 @@ EXAMPLES = r"""
 RETURN = r"""
 cluster:
   description:
-    - The resolved cluster, input of the other modules; empty for O(state=absent).
+    - The resolved cluster, input of the other modules; empty for O(state=absent), and when the whole call was refused.
     - In check mode it is exactly what a run would return, except that RV(cluster.ssh_public_key) of a new cluster is empty.
-  returned: success
+  returned: always
   type: dict
   contains:
     schema:
@@ -271,6 +271,10 @@ results:
   type: list
   elements: dict
   sample: [{"name": "vc1", "changed": true, "state": "present", "actions": ["define"], "msg": "", "error_code": ""}]
+error_code:
+  description: Stable code of a failure, such as V(in_use), V(conflict), V(backend).
+  returned: failure
+  type: str
 """
 
 from collections.abc import Mapping, Sequence

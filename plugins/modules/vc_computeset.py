@@ -147,65 +147,65 @@ EXAMPLES = r"""
 
 RETURN = r"""
 computeset:
-  description: The set as it is, or in check mode as it would be. Returned on failure too, as far as it is known.
-  returned: always, except when the whole call was refused
+  description: The set as it is, or in check mode as it would be; after a failure as far as it is known, empty when the call was refused.
+  returned: always
   type: dict
   contains:
     name:
       description: Name of the set.
       type: str
-      returned: success
+      returned: always
       sample: sim
     cluster:
       description: Name of its cluster.
       type: str
-      returned: success
+      returned: always
       sample: vc1
     job_id:
       description: Its Slurm job, null if there is none or, in check mode, none yet.
       type: int
-      returned: success
+      returned: always
       sample: 42
     state:
       description: One of V(pending), V(starting), V(running), V(stopping), V(completed), V(failed), V(cancelled), V(timeout), V(absent).
       type: str
-      returned: success
+      returned: always
       sample: running
     nodes:
       description: By name, each node's C(state), its hypervisor C(host) (empty while it has none) and C(msg), what its agent has to say.
       type: dict
-      returned: success
+      returned: always
       sample: {compute0: {state: running, host: hv1, msg: ""}}
     walltime_seconds:
       description: Its walltime, null if it has no limit or if that is not known yet.
       type: int
-      returned: success
+      returned: always
       sample: 21600
     remaining_seconds:
       description: What is left of it.
       type: int
-      returned: success
+      returned: always
       sample: 21570
     account:
       description: The Slurm account that is charged.
       type: str
-      returned: success
+      returned: always
       sample: physics
     reason:
       description: Slurm's reason for a job that does not run, or what is known about a failure; empty otherwise.
       type: str
-      returned: success
+      returned: always
       sample: AssocGrpCPUMinutesLimit
     output:
       description: Where the job writes its log, on a file system that the hypervisors see.
       type: str
-      returned: success
+      returned: always
       sample: /home/labuser/vc-vc1-sim-42.out
     rejected_jobs:
       description: Live jobs of other users that claim this cluster. They are never counted.
       type: list
       elements: dict
-      returned: success
+      returned: always
       sample: [{job_id: 43, user: otheruser, computeset: sim}]
 actions:
   description: What was done, in order, or would be done.

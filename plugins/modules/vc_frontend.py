@@ -83,8 +83,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 frontend:
-  description: The frontend.
-  returned: success
+  description: The frontend; empty when the whole call was refused.
+  returned: always
   type: dict
   contains:
     cluster:
@@ -126,7 +126,7 @@ frontend:
       returned: always
 actions:
   description: What was done, or would be done, in order.
-  returned: success
+  returned: always
   type: list
   elements: dict
   sample: [{"item": "vc1/frontend", "verb": "start"}]
@@ -162,6 +162,10 @@ results:
       description: The same for programs.
       type: str
       returned: always
+error_code:
+  description: Stable code of a failure, such as V(in_use), V(conflict), V(backend).
+  returned: failure
+  type: str
 """
 
 from collections.abc import Mapping, Sequence
@@ -269,7 +273,7 @@ def main() -> None:
         config = host_config.load(module.params["host_config"])
         host = FrontendHost(commands, config, VaultClient(commands, config), System(), wish)
     except VcError as error:
-        module_runner.refuse(module, error)
+        module_runner.refuse(module, error, frontend={})
     frontend = Frontend(wish, host, module.params)
     module_runner.run(module, "frontend", frontend.plan, frontend.apply, frontend.answer)
 

@@ -175,3 +175,27 @@ def test_what_was_written_but_did_not_become_true_is_a_failure_with_the_object(c
     outcome = run(capsys, lambda: world.plan("a"), world.apply, answer)
     assert (outcome["failed"], outcome["changed"], outcome["error_code"], outcome["things"]) == (True, True, "timeout", ["pending"])
     assert outcome["results"][0]["error_code"] == "timeout"
+
+
+def test_a_refused_call_has_the_object_too(capsys: pytest.CaptureFixture[str]) -> None:
+    def plan() -> Plan:
+        raise OSError(30, "Read-only file system", "/somewhere")
+
+    outcome = run(capsys, plan, World().apply, lambda _plan, _predicted: None)
+    assert (outcome["things"], outcome["error_code"], outcome["changed"]) == ({}, "backend", False)
+    assert "things: reading what there is failed: [Errno 30] Read-only file system: '/somewhere'. Remedy:" in outcome["msg"]
+
+
+@pytest.mark.parametrize(("steps", "failed"), [(1, ["b"]), (2, ["a", "b"])])
+def test_an_error_without_an_item_fails_what_was_not_finished(capsys: pytest.CaptureFixture[str], steps: int, failed: list[str]) -> None:
+    """After the last step nothing is unfinished; then the error is everybody's."""
+
+    def apply(actions: Sequence[Action], done: Done) -> Mapping[str, VcError]:
+        for action in actions[:steps]:
+            done(action)
+        raise OSError(28, "No space left on device")
+
+    outcome = run(capsys, lambda: World("c").plan("a", "b", "c"), apply, lambda _plan, _predicted: [])
+    assert [result["name"] for result in outcome["results"] if result["error_code"] == "backend"] == failed
+    assert [action["item"] for action in outcome["actions"]] == ["a", "b"][:steps]
+    assert outcome["changed"]
