@@ -62,23 +62,16 @@ _value:
       elements: str
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.planner.view import join
+from ansible_collections.hpc.virtual_cluster.plugins.plugin_utils.infos import made_of
 
 
 def vc_view(infos: Any) -> dict[str, Any]:
     """See the documentation above."""
-    if isinstance(infos, (str, Mapping)):
-        raise AnsibleFilterError("hpc.virtual_cluster.vc_view wants a list of results of vc_info; put a single one into [ ]")
-    try:
-        return join(infos)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise AnsibleFilterError(
-            f"hpc.virtual_cluster.vc_view: this is not what vc_info returns: {type(error).__name__}: {error}"
-        ) from error
+    return made_of(infos, "vc_view", join)
 
 
 class FilterModule:

@@ -12,11 +12,6 @@ description:
   - Makes the text of C(nodes.conf) of Warewulf 4.6 or newer from what M(hpc.virtual_cluster.vc_info) found on the vault host.
   - Equal registries give equal text.
 options:
-  _input:
-    description: Results of M(hpc.virtual_cluster.vc_info), in any order; one of them with C(gather=[vault]).
-    type: list
-    elements: dict
-    required: true
   profile:
     description:
       - For whom the text is.
@@ -27,10 +22,6 @@ options:
     type: str
     choices: [tenant, owner]
     default: tenant
-  cluster:
-    description: Only this virtual cluster. With O(profile=tenant) it may be left out if there is only one.
-    type: str
-    default: ""
   form:
     description:
       - V(file) is a whole C(nodes.conf).
@@ -44,8 +35,8 @@ options:
         every node of V(tenant) has. Left out, there is a profile C(default) with a comment in it.
       - Not used with O(form=import).
     type: dict
-author:
-  - hpc.virtual_cluster contributors (@hpc-virtual-cluster)
+extends_documentation_fragment:
+  - hpc.virtual_cluster.export
 seealso:
   - plugin: hpc.virtual_cluster.vc_xcat
     plugin_type: filter
@@ -70,25 +61,15 @@ _value:
 from collections.abc import Callable, Mapping
 from typing import Any, Optional
 
-from ansible.errors import AnsibleFilterError
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.export.warewulf import nodes_conf
-from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model.errors import VcError
+from ansible_collections.hpc.virtual_cluster.plugins.plugin_utils.infos import made_of
 
 
 def vc_warewulf(
     infos: Any, profile: str = "tenant", cluster: str = "", form: str = "file", nodeprofiles: Optional[Mapping[str, Any]] = None
 ) -> str:
     """See the documentation above."""
-    if isinstance(infos, (str, Mapping)):
-        raise AnsibleFilterError("hpc.virtual_cluster.vc_warewulf wants a list of results of vc_info; put a single one into [ ]")
-    try:
-        return nodes_conf(infos, profile, cluster, form, nodeprofiles)
-    except VcError as error:
-        raise AnsibleFilterError(f"hpc.virtual_cluster.vc_warewulf: {error}") from error
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise AnsibleFilterError(
-            f"hpc.virtual_cluster.vc_warewulf: this is not what vc_info returns: {type(error).__name__}: {error}"
-        ) from error
+    return made_of(infos, "vc_warewulf", nodes_conf, profile, cluster, form, nodeprofiles)
 
 
 class FilterModule:

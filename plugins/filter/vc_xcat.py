@@ -14,11 +14,6 @@ description:
   - Where xCAT would read a name as something else (a range, a stanza of default values), the node is called after its network and
     its number there, such as C(vni10001n1), and its own name is in C(hostnames).
 options:
-  _input:
-    description: Results of M(hpc.virtual_cluster.vc_info), in any order; one of them with C(gather=[vault]).
-    type: list
-    elements: dict
-    required: true
   profile:
     description:
       - For whom the text is.
@@ -30,17 +25,13 @@ options:
     type: str
     choices: [tenant, owner]
     default: tenant
-  cluster:
-    description: Only this virtual cluster. With O(profile=tenant) it may be left out if there is only one.
-    type: str
-    default: ""
   netboot:
     description: How computes boot from the network, for O(profile=tenant).
     type: str
     choices: [xnba, pxe, grub2]
     default: xnba
-author:
-  - hpc.virtual_cluster contributors (@hpc-virtual-cluster)
+extends_documentation_fragment:
+  - hpc.virtual_cluster.export
 seealso:
   - plugin: hpc.virtual_cluster.vc_warewulf
     plugin_type: filter
@@ -60,26 +51,16 @@ _value:
   type: str
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.export.xcat import stanzas
-from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model.errors import VcError
+from ansible_collections.hpc.virtual_cluster.plugins.plugin_utils.infos import made_of
 
 
 def vc_xcat(infos: Any, profile: str = "tenant", cluster: str = "", netboot: str = "xnba") -> str:
     """See the documentation above."""
-    if isinstance(infos, (str, Mapping)):
-        raise AnsibleFilterError("hpc.virtual_cluster.vc_xcat wants a list of results of vc_info; put a single one into [ ]")
-    try:
-        return stanzas(infos, profile, cluster, netboot)
-    except VcError as error:
-        raise AnsibleFilterError(f"hpc.virtual_cluster.vc_xcat: {error}") from error
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise AnsibleFilterError(
-            f"hpc.virtual_cluster.vc_xcat: this is not what vc_info returns: {type(error).__name__}: {error}"
-        ) from error
+    return made_of(infos, "vc_xcat", stanzas, profile, cluster, netboot)
 
 
 class FilterModule:

@@ -70,18 +70,11 @@ options:
     description: The host's configuration. Not read when O(local_ip), O(peers), O(datapath) and O(underlay_mtu) are all given.
     type: path
     default: /etc/hpc-virtual-cluster/host.json
-attributes:
-  check_mode:
-    description: Returns exactly what a run would return.
-    support: full
-  diff_mode:
-    description: Shows each network that changes, before and after.
-    support: full
 requirements:
   - Open vSwitch 2.10 or newer
   - iproute2
-author:
-  - hpc.virtual_cluster contributors (@hpc-virtual-cluster)
+extends_documentation_fragment:
+  - hpc.virtual_cluster.planned
 """
 
 EXAMPLES = r"""

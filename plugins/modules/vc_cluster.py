@@ -149,14 +149,10 @@ options:
 attributes:
   check_mode:
     description: Returns the same object, with the numbers that would be given out; only a new cluster's SSH key is not known yet.
-    support: full
-  diff_mode:
-    description: Shows the resolved cluster before and after.
-    support: full
 requirements:
   - ssh-keygen on the vault host
-author:
-  - hpc.virtual_cluster contributors (@hpc-virtual-cluster)
+extends_documentation_fragment:
+  - hpc.virtual_cluster.planned
 """
 
 EXAMPLES = r"""

@@ -100,15 +100,8 @@ options:
     type: str
     choices: [leave, cancel]
     default: leave
-attributes:
-  check_mode:
-    description: Can run in check mode and return what would be.
-    support: full
-  diff_mode:
-    description: Will return details on what has changed.
-    support: full
-author:
-  - hpc.virtual_cluster contributors (@hpc-virtual-cluster)
+extends_documentation_fragment:
+  - hpc.virtual_cluster.planned
 seealso:
   - module: hpc.virtual_cluster.vc_cluster
   - module: hpc.virtual_cluster.vc_info

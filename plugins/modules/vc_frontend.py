@@ -54,19 +54,12 @@ options:
     description: The host's configuration.
     type: path
     default: /etc/hpc-virtual-cluster/host.json
-attributes:
-  check_mode:
-    description: Returns exactly what a run would return.
-    support: full
-  diff_mode:
-    description: Shows the frontend before and after.
-    support: full
 requirements:
   - libvirt with its QEMU driver, and python3-libvirt
   - QEMU with its iSCSI driver
   - Open vSwitch 2.10 or newer
-author:
-  - hpc.virtual_cluster contributors (@hpc-virtual-cluster)
+extends_documentation_fragment:
+  - hpc.virtual_cluster.planned
 """
 
 EXAMPLES = r"""

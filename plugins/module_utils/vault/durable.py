@@ -56,13 +56,9 @@ def encode(data: Mapping[str, Any]) -> bytes:
     return (json.dumps(data, sort_keys=True, indent=1) + "\n").encode("utf-8")
 
 
-def write_bytes(path: Path, content: bytes, mode: int = 0o600) -> bool:
-    """Replace the file by this content; False when it already has it.  The caller syncs the directory."""
-    try:
-        if path.read_bytes() == content:
-            return False
-    except FileNotFoundError:
-        pass
+@contextlib.contextmanager
+def _beside(path: Path, content: bytes, mode: int) -> Iterator[Path]:
+    """The content, synced, in a temporary file in the same directory; gone afterwards unless it was renamed."""
     temporary = path.with_name(f"{_TEMPORARY}{path.name}")
     with contextlib.suppress(FileNotFoundError):
         temporary.unlink()
@@ -72,11 +68,21 @@ def write_bytes(path: Path, content: bytes, mode: int = 0o600) -> bool:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        os.rename(temporary, path)
-    except BaseException:
+        yield temporary
+    finally:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
-        raise
+
+
+def write_bytes(path: Path, content: bytes, mode: int = 0o600) -> bool:
+    """Replace the file by this content; False when it already has it.  The caller syncs the directory."""
+    try:
+        if path.read_bytes() == content:
+            return False
+    except FileNotFoundError:
+        pass
+    with _beside(path, content, mode) as temporary:
+        os.rename(temporary, path)
     return True
 
 
@@ -90,22 +96,12 @@ def write_json(path: Path, data: Mapping[str, Any], mode: int = 0o600) -> bool:
 
 def create_exclusive(path: Path, content: bytes, mode: int = 0o600) -> bool:
     """Create the file with its whole content in one step; False when it exists.  The caller syncs the directory."""
-    temporary = path.with_name(f"{_TEMPORARY}{path.name}")
-    with contextlib.suppress(FileNotFoundError):
-        temporary.unlink()
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        # A link fails on an existing name exactly as O_EXCL does, and never shows a file that is still empty.
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
+    with _beside(path, content, mode) as temporary:
+        try:
+            # A link fails on an existing name exactly as O_EXCL does, and never shows a file that is still empty.
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
     return True
 
 
