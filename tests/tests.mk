@@ -1,7 +1,7 @@
 # Test targets; included by the Makefile at the top, which owns `venv` and the lab.
 PYTEST = .cache/venv/bin/python -m pytest
 
-.PHONY: test lint sanity unit
+.PHONY: test lint sanity sanity-newest docs-site unit
 
 # One pytest run, quick parts first, so that one line at the end says how it went; the lab comes up once and stays up.
 test: | venv
@@ -12,6 +12,13 @@ lint: | venv
 
 sanity: | venv
 	$(PYTEST) -q tests/static/test_sanity.py
+
+# The same with the newest ansible-core, on a Python that it takes (3.12 or newer).
+sanity-newest: | venv
+	$(PYTEST) -q tests/static/sanity_newest.py
+
+docs-site: | venv
+	.cache/venv/bin/python -m tests.static.docs_site
 
 unit: | venv
 	$(PYTEST) -q tests/unit

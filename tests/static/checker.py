@@ -8,6 +8,8 @@ import os
 import pathlib
 import subprocess
 import sys
+from collections.abc import Sequence
+from typing import NoReturn
 
 import pytest
 
@@ -29,10 +31,19 @@ def search_path() -> str:
     return os.pathsep.join([str(BIN), *versions, *kept])
 
 
+def environment(**variables: str) -> dict[str, str]:
+    """What a checker is started with, besides `variables`."""
+    return {**os.environ, "PATH": search_path(), "NO_COLOR": "1", **variables}
+
+
 def check(*argv: str, cwd: pathlib.Path = ROOT, **env: str) -> str:
     """Run to the end; fail the calling test with the checker's whole output unless it exits 0.  Returns all it said."""
-    environment = {**os.environ, "PATH": search_path(), "NO_COLOR": "1", **env}
-    done = subprocess.run(argv, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(argv, cwd=cwd, env=environment(**env), capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        pytest.fail(f"{' '.join(argv)}: exit {done.returncode}\n{done.stdout}{done.stderr}", pytrace=False)
+        fail(argv, done.returncode, done.stdout + done.stderr)
     return done.stdout + done.stderr
+
+
+def fail(argv: Sequence[str], status: int, said: str) -> NoReturn:
+    """Fail the calling test with the checker's whole output."""
+    pytest.fail(f"{' '.join(argv)}: exit {status}\n{said}", pytrace=False)

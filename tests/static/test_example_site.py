@@ -1,0 +1,114 @@
+# SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""inventory.example/ and the commands of docs/production.md are what playbooks and roles take."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.inventory import source
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model import definition, noderange, units
+
+from tests.static.checker import COLLECTIONS, ROOT, check, environment
+
+EXAMPLE = ROOT / "inventory.example"
+PRODUCTION = (ROOT / "docs" / "production.md").read_text(encoding="utf-8")
+PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
+ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
+QUIET = {"ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "ANSIBLE_LOCALHOST_WARNING": "0", "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORKS": "4"}
+# Facts are gathered before a role is; those of this machine do.
+HERE = ["-e", json.dumps({"ansible_connection": "local", "ansible_python_interpreter": sys.executable})]
+# Roles check their arguments whatever tags are asked for; nothing else of them runs.
+ARGUMENTS_ONLY = ["--tags", "arguments_only"]
+NEW_SLURM = {
+    "slurm_controller": {"hosts": {"login1": None}},
+    "hypervisors": {"vars": {"slurm_controller_cpus": 64, "slurm_controller_memory_mib": 250000}},
+}
+
+
+def commands() -> list[str]:
+    """Every command line that the page tells to type, with the example in place of the reader's own inventory."""
+    blocks = re.findall(r"(?ms)^```\n(.*?)^```", PRODUCTION) + re.findall(r"`(ansible-playbook [^`]+)`", PRODUCTION)
+    return [
+        line.replace("INVENTORY", EXAMPLE.name) for block in blocks for line in block.splitlines() if line.startswith("ansible-playbook ")
+    ]
+
+
+@pytest.mark.parametrize("command", commands())
+def test_commands_of_the_documentation_are_understood(command: str) -> None:
+    said = check(*shlex.split(command), "--syntax-check", **QUIET, ANSIBLE_INVENTORY=str(EXAMPLE))
+    assert "WARNING" not in said
+
+
+def test_every_playbook_is_understood() -> None:
+    said = check("ansible-playbook", "--syntax-check", "-i", str(EXAMPLE), *map(str, PLAYBOOKS), **QUIET)
+    assert "WARNING" not in said
+    assert len(re.findall(r"(?m)^playbook: ", said)) == len(PLAYBOOKS)
+
+
+def test_groups_are_those_of_the_documentation() -> None:
+    listed = json.loads(check("ansible-inventory", "-i", str(EXAMPLE), "--list", **QUIET))
+    assert set(listed) - {"all", "_meta"} | {"slurm_controller"} == set(
+        re.findall(r"(?m)^\| `(\w+)` \| [^|]* \| [^|]* \|$", PRODUCTION.split("## Variables")[0])
+    )
+    variables: dict[str, dict[str, Any]] = listed["_meta"]["hostvars"]
+    assert not {name for given in variables.values() for name in given if name.startswith(tuple(f"{role}_" for role in ROLES))} - known()
+
+
+def known() -> set[str]:
+    specifications = [yaml.safe_load((ROOT / "roles" / role / "meta/argument_specs.yml").read_text(encoding="utf-8")) for role in ROLES]
+    return {name for specification in specifications for name in specification["argument_specs"]["main"]["options"]}
+
+
+def site(inventory: pathlib.Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """Have playbook site check the arguments of its roles against this inventory."""
+    argv = ["ansible-playbook", "-i", str(inventory), *more, str(ROOT / "playbooks" / "site.yml"), *ARGUMENTS_ONLY, *HERE]
+    return subprocess.run(argv, cwd=ROOT, env=environment(**QUIET), capture_output=True, text=True, check=False)
+
+
+def test_the_example_satisfies_every_role(tmp_path: pathlib.Path) -> None:
+    more = tmp_path / "new_slurm.yml"
+    more.write_text(yaml.safe_dump(NEW_SLURM), encoding="utf-8")
+    done = site(EXAMPLE, "-i", str(more))
+    assert done.returncode == 0, done.stdout + done.stderr
+    checked = dict(re.findall(r"TASK \[hpc\.virtual_cluster\.(\w+) : Validating arguments [^\n]*\n(\w+): ", done.stdout))
+    assert checked == dict.fromkeys(ROLES, "ok")
+    assert "changed=1" not in done.stdout
+
+
+def test_without_a_required_variable_nothing_begins(tmp_path: pathlib.Path) -> None:
+    copy = shutil.copytree(EXAMPLE, tmp_path / "inventory")
+    file = copy / "group_vars" / "overlay_hosts.yml"
+    file.write_text(re.sub(r"(?m)^overlay_host_interface:.*\n", "", file.read_text(encoding="utf-8")), encoding="utf-8")
+    done = site(copy, "--limit", "node001,nas1")
+    assert done.returncode != 0
+    assert "missing required arguments: overlay_host_interface" in done.stdout + done.stderr
+
+
+def test_the_examples_virtual_clusters_are_accepted() -> None:
+    file = EXAMPLE / "group_vars" / "all" / "vc_clusters.yml"
+    data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    clusters = {item["name"]: definition.parse(item) for item in data["vc_clusters"]}
+    hosts = yaml.safe_load((EXAMPLE / "hosts.yml").read_text(encoding="utf-8"))
+    for cluster in clusters.values():
+        assert {node.host for node in cluster.nodes if node.role == "frontend"} <= set(hosts["frontend_hosts"]["hosts"])
+    for wish in data["vc_computesets"]:
+        computes = {node.name for node in clusters[wish["cluster"]].nodes if node.role == "compute"}
+        assert set(noderange.expand(wish["nodes"])) <= computes
+        units.parse_duration(wish["walltime"])
+
+
+def test_the_documented_inventory_of_nodes_is_accepted() -> None:
+    (block,) = [block for block in re.findall(r"(?ms)^```yaml\n(.*?)^```", PRODUCTION) if "hpc.virtual_cluster.vc_nodes" in block]
+    asked = source.parse(yaml.safe_load(block)["sources"], os.fspath(ROOT))
+    assert [one.kind for one in asked] == ["vault", "slurm", "libvirt"]
