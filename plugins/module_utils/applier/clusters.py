@@ -15,7 +15,7 @@ from ..model import definition, names
 from ..model.cluster import Cluster
 from ..model.errors import VcError
 from ..planner.cluster import plan_cluster, plan_removal
-from ..planner.plan import Done, ItemPlan, Plan, unheard
+from ..planner.plan import Action, Done, ItemPlan, Plan, unheard
 from ..vault.lease_files import LeaseFiles
 from ..vault.registry import Registry
 from ..vault.store import Store
@@ -48,9 +48,13 @@ class ClusterActions:
     def plan_absent(self, name: str) -> Plan:
         """Plan the removal.  VcError ``in_use`` while a lease is held or a node's disk exists: work is never removed on the side."""
         name = names.cluster_name(name)
-        item: ItemPlan = plan_removal(name, self._registry.read().clusters.get(name), self._held(name))
+        held = self._held(name)
+        item: ItemPlan = plan_removal(name, self._registry.read().clusters.get(name), held)
         if item.actions:
             self._refuse_disks(name, set(), "remove the disks with image_vault (disks, state: absent) first; this loses their content")
+        elif not held and self._left_behind(name):
+            # A removal that ended between the commit and the files.
+            item = ItemPlan(name, "absent", (Action(name, "clean_up"),), {"left_behind": self._left_behind(name)}, None)
         return Plan((item,))
 
     def apply_present(self, wanted: Mapping[str, Any], planned: Plan, done: Done = unheard) -> Mapping[str, VcError]:
@@ -79,7 +83,7 @@ class ClusterActions:
             for action in planned.actions:
                 done(action)
             self._forget(name, nodes)
-            for secret in ("ssh_key", "ssh_key.pub"):
+            for secret in self._registry.secrets(name):
                 self._registry.drop_secret(f"{name}/{secret}")
         return {}
 
@@ -89,6 +93,9 @@ class ClusterActions:
 
     def _held(self, name: str) -> list[str]:
         return [node for node, lease in self._files.of(name).items() if lease.holder is not None]
+
+    def _left_behind(self, name: str) -> list[str]:
+        return [*self._files.nodes(name), *self._registry.secrets(name)]
 
     def _refuse_disks(self, name: str, kept: set[str], remedy: str) -> None:
         lost = sorted(set(self._store.disks().get(name, {})) - kept)

@@ -154,6 +154,10 @@ class Registry:
         if durable.write_bytes(path, content, 0o600):
             durable.sync_directory(path.parent)
 
+    def secrets(self, directory: str) -> list[str]:
+        """The names of the files in a directory of ``registry/secrets``."""
+        return durable.names(self.path / "secrets" / directory)
+
     def drop_secret(self, name: str) -> None:
         path = self.path / "secrets" / name
         durable.remove(path)

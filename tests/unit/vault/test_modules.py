@@ -55,6 +55,23 @@ def test_vc_cluster(root: Path) -> None:
     assert site.content() == before
 
 
+def test_a_removal_that_was_interrupted_is_finished_by_the_next(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("vc_cluster", vault_root=str(root), **definition())
+    registry = Site(root.parent).registry
+    with monkeypatch.context() as patched:
+        patched.setattr(type(registry), "secrets", lambda _self, _name: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            run("vc_cluster", name="vc1", state="absent", vault_root=str(root))
+    assert registry.read().clusters == {}
+    assert registry.secrets("vc1") == ["ssh_key", "ssh_key.pub"]
+    predicted = run("vc_cluster", check=True, name="vc1", state="absent", vault_root=str(root))
+    done = run("vc_cluster", name="vc1", state="absent", vault_root=str(root))
+    assert done["changed"]
+    assert [done[key] for key in ("diff", "actions", "results")] == [predicted[key] for key in ("diff", "actions", "results")]
+    assert registry.secrets("vc1") == []
+    assert not run("vc_cluster", name="vc1", state="absent", vault_root=str(root))["changed"]
+
+
 def test_vc_cluster_refuses(root: Path) -> None:
     for changes, item in (
         ({"name": "../x"}, "name ../x"),
