@@ -50,11 +50,16 @@ def on(host: str, *argv: str, stdin: str = "", timeout: float = 120, user: str =
 
 def attempt(host: str, *argv: str, stdin: str = "", timeout: float = 120, user: str = "") -> subprocess.CompletedProcess[str]:
     """The same, whatever its exit status."""
+    return finished(command(host, *argv, user=user), stdin=stdin, timeout=timeout)
+
+
+def command(host: str, *argv: str, user: str = "") -> list[str]:
+    """The argv that runs a command in a host, as root or as a lab user."""
     identity: list[str] = []
     if user:
         uid = str(UIDS[user])
         identity = ["setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups", "env", f"HOME=/home/{user}", f"USER={user}"]
-    return finished([str(LAB), "exec", host, *identity, *argv], stdin=stdin, timeout=timeout)
+    return [str(LAB), "exec", host, *identity, *argv]
 
 
 def python(host: str, source: str, *argv: str, timeout: float = 120, user: str = "") -> Any:

@@ -22,21 +22,22 @@ from tests.lab.host import ROOT, attempt, on
 PLACE = f"/run/vc-proof-modules-{os.getpid()}"
 
 # What Ansible's own wrapper does before it starts a module, and no more.
-RUNNER = """
+CALL = """
 import io, json, os, runpy, sys, tempfile
 sys.path.insert(0, @PLACE@)
 import ansible.module_utils.basic as basic
-def call(args):
+def call(module, args):
     with tempfile.TemporaryFile() as out:
         child = os.fork()
         if child == 0:
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.dup2(out.fileno(), 1)
             os.dup2(out.fileno(), 2)
             status = 1
             try:
                 basic._ANSIBLE_ARGS = json.dumps({"ANSIBLE_MODULE_ARGS": args}).encode()
                 basic._ANSIBLE_PROFILE = "legacy"
-                runpy.run_module(@MODULE@, run_name="__main__", alter_sys=False)
+                runpy.run_module("ansible_collections.hpc.virtual_cluster.plugins.modules." + module, run_name="__main__", alter_sys=False)
             except SystemExit as end:
                 status = end.code or 0
             except BaseException:
@@ -47,9 +48,8 @@ def call(args):
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         out.seek(0)
         return [status, out.read().decode(errors="replace")]
-cases = json.loads(@CASES@)
-print(json.dumps([call(case) for case in cases]))
-"""
+""".replace("@PLACE@", repr(PLACE))
+RUNNER = CALL + "print(json.dumps([call(@MODULE@, case) for case in json.loads(@CASES@)]))"
 
 
 def archive() -> str:
@@ -84,12 +84,15 @@ def remove(host: str) -> None:
     on(host, "rm", "-rf", PLACE)
 
 
-def calls(host: str, module: str, cases: Sequence[Mapping[str, Any]], user: str = "") -> list[tuple[int, str]]:
-    """(exit status, everything printed) of each call, in order."""
-    # A host that lost power has lost them.
+def ensure(host: str) -> None:
+    """The modules at hand: a host that lost power has lost them."""
     if attempt(host, "test", "-d", PLACE).returncode != 0:
         deploy(host)
-    name = f"ansible_collections.hpc.virtual_cluster.plugins.modules.{module}"
-    source = RUNNER.replace("@PLACE@", repr(PLACE)).replace("@MODULE@", repr(name)).replace("@CASES@", repr(json.dumps(list(cases))))
+
+
+def calls(host: str, module: str, cases: Sequence[Mapping[str, Any]], user: str = "") -> list[tuple[int, str]]:
+    """(exit status, everything printed) of each call, in order."""
+    ensure(host)
+    source = RUNNER.replace("@MODULE@", repr(module)).replace("@CASES@", repr(json.dumps(list(cases))))
     answers = json.loads(on(host, "/usr/bin/python3", "-", stdin=source, user=user, timeout=900))
     return [(int(status), str(said)) for status, said in answers]

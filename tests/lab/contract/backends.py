@@ -1,0 +1,92 @@
+# SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs on a host: what a backend holds, to the byte, as name -> content.  Two equal dumps mean that nothing was written in between.
+
+A name that begins with ``mtime`` tells that a file was written again with what it had; all others tell what is there.
+Knows nothing of the collection on purpose, like the census that it stands on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import stat
+
+# Beside this file in the tree, in the same interpreter on the host.
+try:
+    import census
+except ImportError:
+    from tests.lab import census
+
+# Below this size a file is read; a disk is known by its size and the time of its last write.
+SMALL = 1 << 20
+# What Slurm counts and measures while nobody changes anything.
+VOLATILE = re.compile(r"\b(Reason|EligibleTime|AccrueTime|LastSchedEval|Scheduler|StartTime|EndTime|RunTime|SubmitTime|Deadline)=\S*")
+
+
+def files(*roots: str, without: str = "") -> dict[str, str]:
+    """Every file and directory: kind, mode, owner, content; and when it was written last."""
+    found: dict[str, str] = {}
+    for root in roots:
+        for place, directories, names in os.walk(root):
+            for path in [place, *(f"{place}/{name}" for name in [*names, *(entry for entry in directories if os.path.islink(entry))])]:
+                if without and re.search(without, path):
+                    continue
+                try:
+                    seen = os.lstat(path)
+                    content = f"{seen.st_size} bytes" if stat.S_ISREG(seen.st_mode) else ""
+                    if content and seen.st_size < SMALL:
+                        with open(path, "rb") as stream:
+                            content = hashlib.sha256(stream.read()).hexdigest()
+                except FileNotFoundError:
+                    continue
+                found[path] = f"{stat.filemode(seen.st_mode)} uid {seen.st_uid} {content}"
+                found[f"mtime {path}"] = str(seen.st_mtime_ns)
+    return found
+
+
+def numbered(lines: object) -> dict[str, str]:
+    """Lines as names; the same line may come more than once."""
+    found: dict[str, str] = {}
+    for line in lines:  # type: ignore[attr-defined]
+        found[line] = str(int(found.get(line, "0")) + 1)
+    return found
+
+
+def vault() -> dict[str, str]:
+    """The registry, its claims, leases and secrets; the store; what the target daemon serves."""
+    return {**files("/var/lib/vc-vault"), **numbered(census.targets())}
+
+
+def overlay() -> dict[str, str]:
+    """Open vSwitch's rows and flows, the kernel's links and the packet filter."""
+    filters = (line.strip() for line in census.output("nft", "--stateless", "list", "ruleset").splitlines())
+    return numbered([*census.ovsdb(), *census.links(), *filters])
+
+
+def frontends() -> dict[str, str]:
+    """Domains of the system libvirt, what it keeps of them, and the frontends' files; a running guest writes its disk and console."""
+    found = files("/etc/libvirt/qemu", "/etc/libvirt/secrets")
+    found.update(files("/var/lib/vc-frontends", without=r"/(disk\.qcow2|console\.log)$"))
+    for name in census.output("virsh", "-q", "list", "--all", "--name").split():
+        found[f"domain {name}"] = census.output("virsh", "-q", "dumpxml", "--inactive", name)
+        found[f"state {name}"] = census.output("virsh", "-q", "domstate", name)
+    return found
+
+
+def jobs() -> dict[str, str]:
+    """Jobs that have not ended, as the controller shows them, and what jobs have left in the users' homes."""
+    found = {}
+    for line in census.output("scontrol", "--all", "--oneliner", "show", "job").splitlines():
+        state = re.findall(r"JobState=(\S+)", line)
+        if state and not census.ended(state[0]):
+            found[line.split()[0]] = VOLATILE.sub("", line)
+    return found
+
+
+DUMPS = {"vault": vault, "overlay": overlay, "frontends": frontends, "jobs": jobs}
+
+if __name__ == "__main__":
+    print(json.dumps({name: take() for name, take in DUMPS.items()}))

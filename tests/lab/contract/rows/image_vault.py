@@ -1,0 +1,141 @@
+# SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The store, beside the demo's own images."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from tests.lab.contract.subject import Change, Contract, Fault, Guard, Names, Refused, Trial
+from tests.lab.host import on
+from tests.lab.in_process import answers
+from tests.lab.virtual_cluster import VAULT_HOST
+
+PLACE = "/var/tmp/vc-contract"
+FILES = f"""
+mkdir -p {PLACE} && cd {PLACE}
+printf one > one.raw && truncate -s 2M one.raw
+printf two > two.raw && truncate -s 3M two.raw
+qemu-img convert -q -f raw -O qcow2 two.raw two.qcow2
+# Header and size are whole; the table of its clusters points nowhere.
+cp two.qcow2 broken.qcow2 && printf '\\200\\0\\0\\0\\0\\4\\2\\1' | dd of=broken.qcow2 bs=1 seek=196608 conv=notrunc status=none
+"""
+GROUP = {"nodes": "p[0-1]", "cpus": 1, "memory": "128MiB", "persistent": True, "source": {"image": "tiny"}}
+CLUSTER: dict[str, Any] = {
+    "name": "contractdisks",
+    "owner": "labuser",
+    "account": "physics",
+    "network": {"cidr": "10.15.0.0/24"},
+    "computes": [GROUP],
+}
+IN_THE_WAY = "/var/lib/vc-vault/store/disks/contractdisks/p1"
+
+
+@contextlib.contextmanager
+def sources() -> Iterator[Names]:
+    on(VAULT_HOST, "sh", "-c", FILES)
+    yield {}
+    on(VAULT_HOST, "rm", "-r", PLACE)
+
+
+@contextlib.contextmanager
+def registered() -> Iterator[Names]:
+    define(CLUSTER)
+    yield {}
+    define({"name": CLUSTER["name"], "state": "absent"})
+
+
+def define(cluster: dict[str, Any]) -> None:
+    answer = answers(VAULT_HOST, "vc_cluster", [cluster])[0]
+    assert not answer.get("failed"), answer
+
+
+def used(_names: Names) -> None:
+    define({**CLUSTER, "computes": [{**GROUP, "source": {"image": "contract@r1"}}]})
+
+
+def unused(_names: Names) -> None:
+    define({"name": CLUSTER["name"], "state": "absent"})
+
+
+def in_the_way(_names: Names) -> None:
+    on(VAULT_HOST, "sh", "-c", f"mkdir -p {IN_THE_WAY} && echo foreign > {IN_THE_WAY}/file")
+
+
+def out_of_the_way(_names: Names) -> None:
+    on(VAULT_HOST, "rm", "-r", IN_THE_WAY)
+
+
+def golden(name: str, file: str, source_format: str = "raw") -> dict[str, Any]:
+    return {"name": name, "source": f"{PLACE}/{file}", "format": source_format}
+
+
+THREE = ("contract-a", "contract-b", "contract-c")
+
+GOLDENS = Trial(
+    name="goldens",
+    present={"goldens": [golden("contract", "one.raw")]},
+    absent={"goldens": [{"name": "contract", "state": "absent"}]},
+    changes=(
+        Change("goldens[0].source", f"{PLACE}/two.raw"),
+        Change("goldens[0].format", "qcow2", also={"goldens[0].source": f"{PLACE}/two.qcow2"}),
+        Change("goldens[0].revision", 7),
+    ),
+    refused=(
+        Refused("goldens[1]", golden("contract-b", "nosuch.raw"), "unknown", "names a file that is not there", "nosuch.raw"),
+        Refused("goldens[1]", golden("contract-b", "two.qcow2"), "invalid", "is a qcow2 file declared as raw", "two.qcow2"),
+    ),
+    guards=(Guard("a node needs the image at its next start", "in_use", used, unused),),
+    faults=(
+        Fault(
+            "one of three files is a qcow2 whose tables are broken",
+            "backend",
+            ("contract-b",),
+            present={
+                "goldens": [golden("contract-a", "one.raw"), golden("contract-b", "broken.qcow2", "qcow2"), golden("contract-c", "two.raw")]
+            },
+            after=lambda _names: (on(VAULT_HOST, "cp", f"{PLACE}/two.qcow2", f"{PLACE}/broken.qcow2"), None)[1],
+            absent={"goldens": [{"name": name, "state": "absent"} for name in THREE]},
+        ),
+    ),
+    prepare=sources,
+)
+
+DISKS = Trial(
+    name="disks",
+    present={"disks": [{"cluster": "contractdisks", "node": "p0"}]},
+    absent={"disks": [{"cluster": "contractdisks", "node": "p0", "state": "absent"}]},
+    changes=(Change("disks[0].size", "1GiB"),),
+    refused=(
+        Refused("disks[0].image", "debian12", "conflict", "a disk keeps the image that it was made from", "tiny@r1"),
+        Refused("disks[1]", {"cluster": "contractdisks", "node": "nosuch"}, "unknown", "names a node that is not there", "nosuch"),
+    ),
+    faults=(
+        Fault(
+            "something foreign is where one of two disks has to go",
+            "conflict",
+            ("contractdisks/p1",),
+            first=in_the_way,
+            after=out_of_the_way,
+            present={"disks": [{"cluster": "contractdisks", "node": node} for node in ("p0", "p1")]},
+            absent={"disks": [{"cluster": "contractdisks", "node": node, "state": "absent"} for node in ("p0", "p1")]},
+        ),
+    ),
+    prepare=registered,
+)
+
+CONTRACT = Contract(
+    host=VAULT_HOST,
+    dumps={VAULT_HOST: ("vault",)},
+    trials=(GOLDENS, DISKS),
+    apart={
+        "goldens[].name": "says which image is meant",
+        "goldens[].state": "is what absent changes",
+        "disks[].cluster": "says which disk is meant",
+        "disks[].node": "says which disk is meant",
+        "disks[].state": "is what absent changes",
+        "vault_root": "says which vault is meant",
+    },
+)

@@ -1,0 +1,98 @@
+# SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An interpreter that stays on a lab host: a module call or a dump costs a line to it and a line back, not a process through the lab."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.lab import census, in_process
+from tests.lab.contract import backends
+from tests.lab.host import Failed, command
+
+SERVER = """
+def source(text):
+    space = {"__name__": "source"}
+    exec(compile(text, "source", "exec"), space)
+    return space
+sys.modules["census"] = type(sys)("census")
+sys.modules["census"].__dict__.update(source(@CENSUS@))
+dumps = source(@BACKENDS@)["DUMPS"]
+for line in sys.stdin:
+    request = json.loads(line)
+    if "module" in request:
+        answer = call(request["module"], request["args"])
+    else:
+        answer = {name: dumps[name]() for name in request["dump"]}
+    print(json.dumps(answer), flush=True)
+"""
+
+Dump = Mapping[str, str]
+
+
+class Station:
+    """One host, one user."""
+
+    def __init__(self, host: str, user: str = "") -> None:
+        in_process.ensure(host)
+        self.host, self.user = host, user
+        server = in_process.CALL + SERVER.replace("@CENSUS@", repr(text(census))).replace("@BACKENDS@", repr(text(backends)))
+        self._process = subprocess.Popen(
+            command(host, "/usr/bin/python3", "-u", "-c", server, user=user),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def call(self, module: str, args: Mapping[str, Any]) -> tuple[int, str]:
+        """Exit status, and everything the module printed."""
+        status, said = self._ask({"module": module, "args": args})
+        return int(status), str(said)
+
+    def dump(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
+        """What these backends hold, name -> content, by backend."""
+        answer: dict[str, dict[str, str]] = self._ask({"dump": list(names)})
+        return answer
+
+    def close(self) -> None:
+        self._process.stdin.close()  # type: ignore[union-attr]
+        self._process.wait(10)
+
+    def _ask(self, request: Mapping[str, Any]) -> Any:
+        to, back = self._process.stdin, self._process.stdout
+        if to is None or back is None:
+            raise Failed("a station without pipes")
+        to.write(json.dumps(request) + "\n")
+        to.flush()
+        line = back.readline()
+        try:
+            return json.loads(line)
+        except ValueError:
+            raise Failed(f"{self.host}: {request}: {line}{back.read()}") from None
+
+
+def text(module: Any) -> str:
+    return Path(module.__file__).read_text(encoding="utf-8")
+
+
+@contextlib.contextmanager
+def stations() -> Iterator[Callable[[str, str], Station]]:
+    """Stations by host and user, each opened when it is first asked for, all closed at the end."""
+    opened: dict[tuple[str, str], Station] = {}
+
+    def at(host: str, user: str = "") -> Station:
+        if (host, user) not in opened:
+            opened[host, user] = Station(host, user)
+        return opened[host, user]
+
+    try:
+        yield at
+    finally:
+        for station in opened.values():
+            station.close()

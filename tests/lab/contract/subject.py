@@ -1,0 +1,146 @@
+# SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a module's file in rows/ says.  Text "@name" in arguments stands for what the trial's `prepare` gave under that name."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+Args = Mapping[str, Any]
+Names = dict[str, Any]
+
+
+def nothing(_names: Names) -> None:
+    """No step."""
+
+
+@contextlib.contextmanager
+def nothing_prepared() -> Iterator[Names]:
+    yield {}
+
+
+@dataclass(frozen=True)
+class Change:
+    """One option takes another value while the object is there, and the backend follows.
+
+    Parameters
+    ----------
+    option : path in the arguments, e.g. ``computes[0].cpus``
+    also : other options that cannot stay as they are, by path
+    first : a step past the module that the new value needs
+    anew : the option counts when the object is made: it is taken away and made again with the value
+    shows : text that the backend must have afterwards and did not have before
+    """
+
+    option: str
+    value: Any
+    also: Args = field(default_factory=dict)
+    first: Callable[[Names], None] = nothing
+    anew: bool = False
+    shows: str = ""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """One value, or one bad item among good ones, with which the whole call is refused before the first write.
+
+    Parameters
+    ----------
+    option : as in Change; a list's next index for a bad item, e.g. ``goldens[1]``
+    code : the answer's error_code
+    why : one sentence for the page
+    names : text that the message must have, the option's last name if empty
+    """
+
+    option: str
+    value: Any
+    code: str
+    why: str
+    names: str = ""
+    also: Args = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Something that hangs on the object, so that it is not removed."""
+
+    why: str
+    code: str
+    first: Callable[[Names], None] = nothing
+    after: Callable[[Names], None] = nothing
+    absent: Args | None = None
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that breaks on the way, when parts are written already.
+
+    Parameters
+    ----------
+    first, after : break the backend, mend it again
+    failed : names of the items that fail; all others are done
+    changed : what the answer must say, and the backend must confirm
+    present, absent : the call and its end, where they are not the trial's
+    settle : after mending and running again the object is as asked for; false where the call itself is what fails
+    """
+
+    why: str
+    code: str
+    failed: tuple[str, ...]
+    changed: bool = True
+    first: Callable[[Names], None] = nothing
+    after: Callable[[Names], None] = nothing
+    present: Args | None = None
+    absent: Args | None = None
+    settle: bool = True
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One object of a module, from nothing to nothing.
+
+    Parameters
+    ----------
+    present : makes it; for a module that only reads, the call
+    absent : takes it away; None for a module that only reads
+    unpredicted : path in the answer (``*`` for any key or index) -> why check mode cannot know it
+    repeatable : list option -> why the same entry may come twice
+    traces : pattern of names in the dumps that outlive the object, with the reason in the row's file
+    prepare : what is there before and goes afterwards
+    """
+
+    name: str
+    present: Args
+    absent: Args | None
+    changes: tuple[Change, ...] = ()
+    refused: tuple[Refused, ...] = ()
+    guards: tuple[Guard, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    unpredicted: Mapping[str, str] = field(default_factory=dict)
+    repeatable: Mapping[str, str] = field(default_factory=dict)
+    traces: str = ""
+    prepare: Callable[[], AbstractContextManager[Names]] = nothing_prepared
+
+
+@dataclass(frozen=True)
+class Contract:
+    """A module's row.
+
+    Parameters
+    ----------
+    host, user : where it runs, as whom (empty is root)
+    dumps : host -> backends that it may write, as in backends.py
+    apart : option -> why no row changes it: it says which object is meant, or how the module goes about it
+    without : clause -> why it has nothing to hold here
+    """
+
+    host: str
+    dumps: Mapping[str, tuple[str, ...]]
+    trials: tuple[Trial, ...]
+    user: str = ""
+    apart: Mapping[str, str] = field(default_factory=dict)
+    without: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,332 @@
+# SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Takes one object of a module from nothing to nothing, and holds every answer to the clauses.
+
+After each call the backends are dumped; what a call may have changed is the difference to the dump before it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from tests.lab.contract import documented
+from tests.lab.contract.arguments import filled, occurrences, placed, value_at, without
+from tests.lab.contract.record import Record, Shown
+from tests.lab.contract.station import Station
+from tests.lab.contract.subject import Args, Change, Contract, Fault, Guard, Names, Refused, Trial
+
+At = Callable[[str, str], Station]
+Answer = dict[str, Any]
+# Of every answer, beside the module's own object.
+ALIKE = ("changed", "diff", "actions", "results")
+
+
+class Stopped(Exception):
+    """A call that everything after it builds on did not do what it should; the complaint is recorded."""
+
+
+class Course:
+    """One trial on its way."""
+
+    def __init__(self, module: str, contract: Contract, trial: Trial, at: At, record: Record, returned: documented.Returned) -> None:
+        self._module, self._contract, self._trial, self._at = module, contract, trial, at
+        self._record, self._returned = record, returned
+        self._names: Names = {}
+        self._dump: dict[str, str] = {}
+        self._unpredicted = list(trial.unpredicted)
+
+    def run(self) -> None:
+        with self._trial.prepare() as names:
+            self._names = names
+            before = self._look()
+            try:
+                (self._write if self._trial.absent is not None else self._only_read)()
+            except Stopped:
+                return
+            after = self._look()
+        self._record.hold("foreign", self._trial.name, *differences(lasting(before), lasting(after), self._trial.traces))
+
+    # The whole course of a module that writes, and of one that reads.
+
+    def _write(self) -> None:
+        trial, args = self._trial, self._trial.present
+        self._step("create", args, True)
+        for change in trial.changes:
+            if not change.anew:
+                args = self._change(args, change)
+        for refused in trial.refused:
+            self._refuse(args, refused)
+        self._duplicates(args)
+        for guard in trial.guards:
+            self._guard(guard)
+        self._gone("absent", self._absent)
+        for change in trial.changes:
+            if change.anew:
+                self._anew(change)
+        for fault in trial.faults:
+            self._fault(fault)
+
+    def _only_read(self) -> None:
+        trial, args = self._trial, self._trial.present
+        seen = self._read("read", args)
+        for change in trial.changes:
+            change.first(self._names)
+            args = _changed(args, change)
+            answer = self._read(change.option, args)
+            self._record.hold("again", change.option, "" if answer != seen else "the answer is the same with and without it")
+            self._show(change.option, f"{_told(change.value)}: another answer")
+            seen = answer
+        for refused in trial.refused:
+            self._refuse(args, refused)
+        self._duplicates(args)
+        for fault in trial.faults:
+            self._fault(fault)
+
+    def _read(self, case: str, args: Args) -> Answer:
+        predicted, real = self._call(case, args, check=True), self._call(case, args)
+        self._record.hold("predicted", case, *unlike(self._pruned(predicted), self._pruned(real), [*predicted]))
+        self._record.hold("again", case, "it says changed" if real.get("changed") else "")
+        if real.get("failed"):
+            self._stop("predicted", case, str(real.get("msg")))
+        return self._pruned(real)
+
+    # Steps.
+
+    def _step(self, case: str, args: Args, expected: bool) -> Answer:
+        """Check, run, run again, check again."""
+        predicted = self._call(case, args, check=True)
+        real = self._call(case, args)
+        if predicted.get("failed") or real.get("failed"):
+            self._stop("predicted", case, f"check: {predicted.get('msg')}; run: {real.get('msg')}")
+        self._record.hold("predicted", case, *unlike(self._pruned(predicted), self._pruned(real), [*real]))
+        if real["changed"] is not expected:
+            self._record.hold("again", case, f"changed is {real['changed']}")
+        self._still(case, args, real)
+        return real
+
+    def _still(self, case: str, args: Args, real: Answer) -> None:
+        for check in (False, True):
+            again = self._call(case, args, check=check)
+            calm = {"changed": False, "diff": {"before": {}, "after": {}}, "actions": []}
+            wrong = [f"{key} is {again.get(key)!r}" for key, value in calm.items() if again.get(key) != value]
+            objects = [key for key in real if key not in ALIKE]
+            self._record.hold("again", case, *wrong, *unlike(self._pruned(real), self._pruned(again), objects))
+
+    def _gone(self, case: str, args: Args) -> None:
+        predicted = self._call(case, args, check=True)
+        real = self._call(case, args)
+        if real.get("failed"):
+            self._stop("absent", case, str(real.get("msg")))
+        self._record.hold("absent", case, *unlike(self._pruned(predicted), self._pruned(real), [*real]))
+        self._record.hold("absent", case, "" if real["changed"] else "changed is false")
+        for check in (False, True):
+            again = self._call(case, args, check=check)
+            self._record.hold("absent", f"{case} again", "it changed" if again.get("changed") or again.get("actions") else "")
+
+    def _change(self, args: Args, change: Change) -> Args:
+        self._first(change.first)
+        args, before = _changed(args, change), self._dump
+        real = self._step(change.option, args, True)
+        self._shown(change, before, real)
+        return args
+
+    def _anew(self, change: Change) -> None:
+        self._plain("create", self._trial.present)
+        before = self._dump
+        self._plain("absent", self._absent)
+        self._first(change.first)
+        args = _changed(self._trial.present, change)
+        real = self._step(change.option, args, True)
+        self._shown(change, before, real)
+        self._plain("absent", self._absent)
+
+    def _refuse(self, args: Args, refused: Refused) -> None:
+        wanted = _changed(args, refused)
+        case = f"{refused.option} {_told(refused.value)}"
+        clause = "items" if refused.option.endswith("]") else "fixed"
+        for check in (True, False):
+            answer = self._call(case, wanted, check=check)
+            named = refused.names or documented.canonical(refused.option).rpartition(".")[2].removesuffix("[]")
+            self._record.hold(clause, case, *refusal(answer, refused.code, named, self._count(wanted, refused.option)))
+        if clause == "fixed":
+            self._show(refused.option, f"{_told(refused.value)}: refused, `{refused.code}`; {refused.why}")
+        else:
+            self._record.stories.append((f"`{refused.option}` {refused.why}", f"refused, `{refused.code}`"))
+
+    def _duplicates(self, args: Args) -> None:
+        for path in sorted(documented.lists(self._module)):
+            if path in self._trial.repeatable:
+                continue
+            for place in occurrences(args, path)[:1]:
+                entries = list(value_at(args, place))
+                twice = [entries[0], entries[0], *entries[2:]]
+                answer = self._call(place, placed(args, place, twice))
+                self._record.hold("duplicates", place, *refusal(answer, "duplicate", f"{place}[1]", None))
+
+    def _guard(self, guard: Guard) -> None:
+        self._first(guard.first)
+        for check in (True, False):
+            answer = self._call(guard.why, self._absent if guard.absent is None else guard.absent, check=check)
+            self._record.hold("kept", guard.why, *refusal(answer, guard.code, "", None))
+        self._first(guard.after)
+        self._record.stories.append((f"absent while {guard.why}", f"refused, `{guard.code}`"))
+
+    def _fault(self, fault: Fault) -> None:
+        args = self._trial.present if fault.present is None else fault.present
+        self._first(fault.first)
+        try:
+            answer = self._call(fault.why, args)
+        finally:
+            self._first(fault.after)
+        self._record.hold("failure", fault.why, *failure(answer, fault))
+        told = "`changed`" if fault.changed else "not `changed`"
+        self._record.stories.append((fault.why, f"`{fault.code}`, {told}; run again: done" if fault.settle else f"`{fault.code}`, {told}"))
+        if fault.settle:
+            real = self._plain(f"{fault.why}, mended", args)
+            self._still(f"{fault.why}, mended", args, real)
+        absent = self._absent if fault.absent is None else fault.absent
+        if self._trial.absent is not None:
+            self._plain(f"{fault.why}, absent", absent)
+
+    # Calls.
+
+    def _call(self, case: str, args: Args, check: bool = False) -> Answer:
+        module, before = self._module, self._dump
+        full = {**filled(args, self._names), "_ansible_check_mode": check, "_ansible_diff": True}
+        status, said = self._at(self._contract.host, self._contract.user).call(module, full)
+        case = f"{self._trial.name}, {case}, {'check' if check else 'run'}"
+        try:
+            answer: Answer = json.loads(said)
+        except ValueError:
+            self._stop("quiet", case, f"exit {status}, not one JSON object but {said[-1500:]}")
+        noise = [f"{key}: {answer.pop(key)}" for key in ("warnings", "deprecations", "exception") if key in answer]
+        self._record.hold("quiet", case, *noise)
+        answer.pop("invocation", None)
+        self._record.hold("returned", case, *self._returned.problems(answer))
+        after = self._look()
+        changes = differences(before, after)
+        if check:
+            self._record.hold("untouched", case, *changes)
+        elif bool(answer.get("changed")) is not bool(differences(lasting(before), lasting(after))):
+            self._record.hold("truth", case, f"changed is {answer.get('changed')}, and the backend: {changes[:4] or 'is as it was'}")
+        else:
+            # What says it changed nothing has not even written the same again.
+            self._record.hold("truth", case, *([] if answer.get("changed") else changes))
+        return answer
+
+    def _plain(self, case: str, args: Args) -> Answer:
+        """A call that is only the way to the next one."""
+        answer = self._call(case, args)
+        if answer.get("failed"):
+            self._stop("failure", case, str(answer.get("msg")))
+        return answer
+
+    def _first(self, step: Callable[[Names], None]) -> None:
+        step(self._names)
+        self._look()
+
+    def _look(self) -> dict[str, str]:
+        """Dump all backends that the module may write."""
+
+        def dumped(entry: tuple[str, tuple[str, ...]]) -> dict[str, str]:
+            host, names = entry
+            answer = self._at(host, "").dump(names)
+            return {f"{host} {name}": content for dump in answer.values() for name, content in dump.items()}
+
+        with ThreadPoolExecutor(len(self._contract.dumps)) as pool:
+            self._dump = {name: content for part in pool.map(dumped, self._contract.dumps.items()) for name, content in part.items()}
+        return self._dump
+
+    def _shown(self, change: Change, before: dict[str, str], real: Answer) -> None:
+        verbs = ", ".join(dict.fromkeys(str(action["verb"]) for action in real["actions"]))
+        self._show(change.option, f"{_told(change.value)}: {verbs}{' when made anew' if change.anew else ''}")
+        if change.shows:
+            new = [content for content in differences(before, self._dump) if content.startswith("+") and change.shows in content]
+            self._record.hold("truth", change.option, "" if new else f"the backend does not show {change.shows}")
+
+    def _show(self, option: str, how: str) -> None:
+        self._record.options.append(Shown(documented.canonical(option), how, self._trial.name))
+
+    def _count(self, args: Args, option: str) -> int | None:
+        items = value_at(args, option.rpartition("[")[0]) if option.endswith("]") and "." not in option else None
+        return len(items) if isinstance(items, list) else None
+
+    def _pruned(self, answer: Answer) -> Answer:
+        pruned: Answer = without(answer, self._unpredicted)
+        return pruned
+
+    @property
+    def _absent(self) -> Args:
+        return self._trial.absent or {}
+
+    def _stop(self, clause: str, case: str, complaint: str) -> Any:
+        self._record.hold(clause, case, complaint)
+        raise Stopped
+
+
+def refusal(answer: Answer, code: str, named: str, items: int | None) -> list[str]:
+    """What is wrong with the refusal of a whole call."""
+    if not answer.get("failed"):
+        return ["it was accepted"]
+    results = answer.get("results") or []
+    refused = [result for result in results if result["error_code"]]
+    wrong = []
+    if answer.get("changed") or any(result["changed"] for result in results):
+        wrong.append("it changed something")
+    if answer.get("error_code") != code:
+        wrong.append(f"error_code is {answer.get('error_code')}: {answer['msg']}")
+    if named not in answer["msg"] or "Remedy:" not in answer["msg"]:
+        wrong.append(f"it does not say {named!r} with a remedy: {answer['msg']}")
+    if [result["error_code"] for result in refused] != [code]:
+        wrong.append(f"results: {results}")
+    if items is not None and len(results) not in (1, items):
+        wrong.append(f"{len(results)} results for {items} items")
+    return wrong
+
+
+def failure(answer: Answer, fault: Fault) -> list[str]:
+    """What is wrong with the answer to a call that broke on the way."""
+    if not answer.get("failed"):
+        return ["it succeeded"]
+    results = {result["name"]: result for result in answer["results"]}
+    wrong = []
+    if answer["changed"] is not fault.changed or answer.get("error_code") != fault.code:
+        wrong.append(f"changed {answer['changed']}, {answer.get('error_code')}: {answer['msg']}")
+    if {name for name, result in results.items() if result["error_code"]} != set(fault.failed):
+        wrong.append(f"failed are not {fault.failed}: {results}")
+    wrong += [f"{name} says nothing of a change" for name, result in results.items() if name not in fault.failed and not result["changed"]]
+    return wrong
+
+
+def unlike(one: Mapping[str, Any], other: Mapping[str, Any], keys: list[str]) -> list[str]:
+    return [f"{key} is {one.get(key)!r} and then {other.get(key)!r}" for key in keys if one.get(key) != other.get(key)]
+
+
+def differences(before: Mapping[str, str], after: Mapping[str, str], traces: str = "") -> list[str]:
+    names = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
+    found = []
+    for name in names:
+        if traces and re.search(traces, name):
+            continue
+        found += [f"- {name}: {before[name]}"] if name in before else []
+        found += [f"+ {name}: {after[name]}"] if name in after else []
+    return found
+
+
+def lasting(dump: Mapping[str, str]) -> dict[str, str]:
+    """Without the times at which files were written."""
+    return {name: content for name, content in dump.items() if " mtime " not in f" {name}"}
+
+
+def _changed(args: Args, change: Change | Refused) -> Args:
+    for path, value in {change.option: change.value, **change.also}.items():
+        args = placed(args, path, value)
+    return args
+
+
+def _told(value: Any) -> str:
+    return f"`{json.dumps(value) if not isinstance(value, str) else value}`"

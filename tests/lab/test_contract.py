@@ -1,0 +1,52 @@
+# SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What every module promises, held by every module on its own host: one test for each module and clause, and the page that says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.lab.contract import documented, station, table
+from tests.lab.contract.page import page
+from tests.lab.contract.record import CLAUSES, Record
+from tests.lab.contract.trial import Course
+from tests.lab.host import ROOT
+
+PAGE = ROOT / "docs" / "contract.md"
+WRITTEN = ROOT / ".cache" / "contract.md"
+
+
+@pytest.fixture(scope="module")
+def record(demo: None) -> Iterator[Callable[[str], Record]]:
+    """A module's record; its trials run when the first test asks for it."""
+    records: dict[str, Record] = {}
+    with station.stations() as at:
+
+        def of(module: str) -> Record:
+            if module not in records:
+                records[module] = kept = Record(module)
+                row, returned = table.contract(module), documented.Returned(module)
+                for trial in row.trials:
+                    Course(module, row, trial, at, kept, returned).run()
+                kept.hold("returned", "all answers", *(f"{key} is documented, and no answer had it" for key in returned.never_seen()))
+            return records[module]
+
+        yield of
+
+
+@pytest.mark.parametrize("clause", CLAUSES)
+@pytest.mark.parametrize("module", table.ROWS)
+def test_contract(record: Callable[[str], Record], module: str, clause: str) -> None:
+    held = record(module).clauses[clause]
+    assert not held.complaints, "\n".join(held.complaints)
+    # A clause that nothing was looked at for has not been held.
+    assert bool(held.looks) is not (clause in table.contract(module).without)
+
+
+def test_the_page_says_what_was_seen(record: Callable[[str], Record]) -> None:
+    written = page({module: record(module) for module in table.ROWS}, {module: table.contract(module) for module in table.ROWS})
+    WRITTEN.write_text(written, encoding="utf-8")
+    assert PAGE.is_file(), f"cp {WRITTEN} {PAGE}"
+    assert PAGE.read_text(encoding="utf-8") == written, f"see diff {PAGE} {WRITTEN}; when that is right: cp {WRITTEN} {PAGE}"
