@@ -59,8 +59,9 @@ class OverlayHost:
             raise VcError("invalid", "overlay.peers", _TRIED, "it is not a list", "list the underlay addresses of all overlay hosts")
         addresses = tuple(parse_address(peer) for peer in peers)
         if len(set(addresses)) != len(addresses):
-            twice = next(peer for place, peer in enumerate(addresses) if peer in addresses[:place])
-            raise VcError("duplicate", "overlay.peers", _TRIED, f"{twice} comes twice", "list every host once")
+            place, twice = next((place, peer) for place, peer in enumerate(addresses) if peer in addresses[:place])
+            detail = f"peers[{addresses.index(twice)}] is {twice} too"
+            raise VcError("duplicate", f"overlay.peers[{place}]", _TRIED, detail, "list every host once")
         return cls(parse_address(data.get("local_ip")), str(datapath), mtu, addresses)
 
     def to_dict(self) -> dict[str, Any]:

@@ -79,9 +79,11 @@ def changes(current: Optional[Network], wanted: Wanted, host: OverlayHost) -> li
         sections.append(["set", "Bridge", wanted.bridge, *_external_ids(wanted.external_ids())])
         if current is not None and current.declared and not wanted.declared:
             sections.append(["remove", "Bridge", wanted.bridge, "external_ids", "vc-declared"])
-    have = {} if current is None else {port.name: port for port in current.tunnels}
+    there = {} if current is None else {port.name: port for port in current.tunnels}
+    # ovs-vswitchd does not try again by itself, even when what was in the way is gone.
+    have = {name: port for name, port in there.items() if port.ofport >= 0}
     want = tunnels(host, wanted.vni)
-    sections += [["del-port", wanted.bridge, name] for name in have if name not in want]
+    sections += [["del-port", wanted.bridge, name] for name in there if name not in want or name not in have]
     for name, options in want.items():
         port = have.get(name)
         if port is None:

@@ -85,7 +85,7 @@ def describe(network: Network) -> dict[str, Any]:
         "bridge": network.bridge,
         "datapath": network.datapath,
         "declared": network.declared,
-        "tunnels": [{"port": row.name, "peer": (row.options or {}).get("remote_ip", "")} for row in network.tunnels],
+        "tunnels": [{"port": row.name, "peer": (row.options or {}).get("remote_ip", "")} for row in network.tunnels if row.ofport >= 0],
         "taps": [row.name for row in network.taps],
     }
 

@@ -87,7 +87,8 @@ def test_refused(changes: dict[str, Any]) -> None:
 
 
 def test_a_peer_named_twice_is_refused() -> None:
-    refused("duplicate", host_config.parse, changed(overlay__peers=["10.88.0.20", "10.88.0.20"]))
+    error = refused("duplicate", host_config.parse, changed(overlay__peers=["10.88.0.21", "10.88.0.20", "10.88.0.20"]))
+    assert (error.item, error.detail) == ("overlay.peers[2]", "peers[1] is 10.88.0.20 too")
 
 
 def test_a_newer_schema_is_refused_as_such() -> None:

@@ -36,13 +36,15 @@ def damaged(draw: st.DrawFn) -> Network:
     )
     rows = []
     for row in found.ports:
-        harm = draw(st.sampled_from(["none", "gone", "unprotected", "key", "type"])) if row.role == "tunnel" else "none"
+        harm = draw(st.sampled_from(["none", "gone", "unprotected", "key", "type", "unopened"])) if row.role == "tunnel" else "none"
         if harm == "unprotected":
             row = replace(row, protected=False)
         elif harm == "key":
             row = replace(row, options={**(row.options or {}), "key": "1", "dst_port": "4790"})
         elif harm == "type":
             row = replace(row, kind="gre")
+        elif harm == "unopened":
+            row = replace(row, ofport=-1)
         if harm != "gone":
             rows.append(row)
     return replace(found, ports=tuple(rows), fail_mode=draw(st.sampled_from(["secure", "standalone", ""])))
@@ -55,7 +57,7 @@ def test_one_transaction_repairs_and_a_second_is_empty(found: Network, peers: tu
     assert changes(after, wanted, host) == []
     assert after == replace(network(port(1), port(2), wanted=wanted, host=host), ports=after.ports)
     assert {row.name: dict(row.options or {}) for row in after.tunnels} == tunnels(host, wanted.vni)
-    assert all(row.protected and row.kind == "vxlan" for row in after.tunnels)
+    assert all(row.protected and row.kind == "vxlan" and row.ofport > 0 for row in after.tunnels)
     assert after.taps == found.taps
 
 
