@@ -39,6 +39,14 @@ options:
           - Number of the revision. Left out, a file that was imported before is found again, another one becomes the next revision;
             with O(goldens[].state=absent) it means all revisions.
         type: int
+      access:
+        description:
+          - Who may start throw-away machines from the image, with M(hpc.virtual_cluster.vc_computeset) and no virtual cluster.
+          - Entries are V(user:NAME), V(account:NAME) (a Slurm account that the job is charged to) or V(all).
+          - It is the image's, whichever revision. Left out, it stays as it is, which for a new image means nobody. It ends with the
+            last revision.
+        type: list
+        elements: str
       state:
         description: Whether the image is in the vault. One that a node runs on, or needs at its next start, is not removed.
         type: str
@@ -75,14 +83,10 @@ options:
 attributes:
   check_mode:
     description: Returns what a run would return, with the revisions that it would give.
-    support: full
-  diff_mode:
-    description: Shows images and disks before and after.
-    support: full
 requirements:
   - qemu-img on the vault host, for qcow2
-author:
-  - hpc.virtual_cluster contributors (@hpc-virtual-cluster)
+extends_documentation_fragment:
+  - hpc.virtual_cluster.planned
 """
 
 EXAMPLES = r"""
@@ -92,6 +96,14 @@ EXAMPLES = r"""
       - name: debian12
         source: /srv/images/debian-12.qcow2
         format: qcow2
+
+- name: Let everybody who computes for physics start machines from it
+  hpc.virtual_cluster.image_vault:
+    goldens:
+      - name: debian12
+        source: /srv/images/debian-12.qcow2
+        format: qcow2
+        access: ["account:physics"]
 
 - name: Make the frontend's disk before its first start
   hpc.virtual_cluster.image_vault:
@@ -136,6 +148,12 @@ images:
       description: Size of the disk that a guest sees, in MiB.
       type: int
       returned: for goldens that are present
+    access:
+      description: Who may start throw-away machines from the image.
+      type: list
+      elements: str
+      returned: for goldens that are present
+      sample: ["account:physics"]
     cluster:
       description: Virtual cluster of a disk.
       type: str
@@ -191,6 +209,7 @@ GOLDEN = {
     "source": {"type": "str"},
     "format": {"type": "str", "choices": ["raw", "qcow2"], "default": "raw"},
     "revision": {"type": "int"},
+    "access": {"type": "list", "elements": "str"},
     "state": STATE,
 }
 DISK = {

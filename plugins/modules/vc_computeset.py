@@ -8,24 +8,28 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: vc_computeset
-short_description: Start, extend and terminate the computes of a virtual cluster
+short_description: Start, extend and terminate the computes of a virtual cluster, or throw-away machines
 version_added: "0.1.0"
 description:
   - A computeset is a number of a virtual cluster's computes that are started together, as one Slurm job of the cluster's owner.
   - Runs on a host where C(sbatch) works, as the cluster's owner and never as root. The job is charged to the cluster's account and
     holds until it is terminated or its walltime ends. Where Slurm's commands are in a directory of their own, add it to C(PATH) by the
     task's C(environment).
+  - With O(vms) it starts throw-away machines instead, for which nobody has to define anything. They are a virtual cluster of their own,
+    called C(job) and the job's number, with a network that only they are in, and are gone with the job. Which images a user may start
+    them from is the admin's to say, see O(hpc.virtual_cluster.image_vault#module:goldens[].access).
   - A set is identified by O(cluster) and O(name) among the owner's live jobs. A set that already runs as asked is not touched,
     one that has ended, or is just ending, is started again. Other nodes, another image or another account are refused; a different
-    walltime is set, if Slurm allows it.
+    walltime is set, if Slurm allows it. Sets of throw-away machines are identified by O(name) alone.
   - A job that Slurm calls running although none of its hypervisors has an agent of it is cancelled, and the set started again. One that
     has lost the hypervisor of its batch script while nodes run on others is reported, and can only be terminated.
   - Terminating asks the guests to shut down; only O(on_timeout=cancel) pulls the power cord.
 options:
   cluster:
-    description: The resolved cluster, as M(hpc.virtual_cluster.vc_cluster) returns it.
+    description:
+      - The resolved cluster, as M(hpc.virtual_cluster.vc_cluster) returns it.
+      - Left out, the set is one of throw-away machines; with O(state=absent) then nothing but O(name) is needed.
     type: dict
-    required: true
   name:
     description: Name of the computeset. It is what makes a second run find the first one's job.
     type: str
@@ -36,6 +40,22 @@ options:
   count:
     description: How many computes to start; free ones are taken in the order of the definition.
     type: int
+  vms:
+    description:
+      - Throw-away machines to start, as golden images and how many of each, such as V(debian12:4,tiny@r2:1). They are called V(vm0),
+        V(vm1) and so on in this order.
+      - An image without a revision means its newest one when the first of them starts.
+    type: str
+  cpus:
+    description: CPUs of each throw-away machine; 1 unless given.
+    type: int
+  memory:
+    description: Memory of each throw-away machine; V(512MiB) unless given.
+    type: str
+  ssh_authorized_keys:
+    description: Public keys with which one may log in as root on throw-away machines. Looked at when the set is started.
+    type: list
+    elements: str
   walltime:
     description:
       - How long the set may run, such as V(30m), V(6h), V(2d) or Slurm's V(1-12:00:00); rounded up to minutes, two at least.
@@ -46,6 +66,7 @@ options:
     description:
       - Slurm account to charge.
       - Defaults to the cluster's own, and any other is refused, because no hypervisor would start its nodes.
+      - Throw-away machines default to the user's own default account.
     type: str
   per_host:
     description: How many of the guests each hypervisor gets. Left out, Slurm packs them as it packs tasks.
@@ -129,6 +150,20 @@ EXAMPLES = r"""
   become: true
   become_user: "{{ resolved.owner }}"
 
+- name: Start five throw-away machines on a network of their own
+  hpc.virtual_cluster.vc_computeset:
+    name: try
+    vms: debian12:4,tiny:1
+    cpus: 2
+    memory: 1GiB
+    ssh_authorized_keys: ["{{ lookup('ansible.builtin.file', '~/.ssh/id_ed25519.pub') }}"]
+    walltime: 2h
+
+- name: Terminate them
+  hpc.virtual_cluster.vc_computeset:
+    name: try
+    state: absent
+
 - name: Terminate the set
   hpc.virtual_cluster.vc_computeset:
     cluster: "{{ resolved }}"
@@ -150,7 +185,7 @@ computeset:
       returned: always
       sample: sim
     cluster:
-      description: Name of its cluster.
+      description: Name of its cluster; of throw-away machines empty while there is no job.
       type: str
       returned: always
       sample: vc1
@@ -165,10 +200,12 @@ computeset:
       returned: always
       sample: running
     nodes:
-      description: By name, each node's C(state), its hypervisor C(host) (empty while it has none) and C(msg), what its agent has to say.
+      description:
+        - By name, each node's C(state), its hypervisor C(host) (empty while it has none), its C(address) in the cluster's network and
+          C(msg), what its agent has to say.
       type: dict
       returned: always
-      sample: {compute0: {state: running, host: hv1, msg: ""}}
+      sample: {compute0: {state: running, host: hv1, address: 10.11.0.2, msg: ""}}
     walltime_seconds:
       description: Its walltime, null if it has no limit or if that is not known yet.
       type: int
@@ -233,10 +270,15 @@ from ..module_utils.slurm import jobs
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "cluster": {"type": "dict", "required": True},
+            "cluster": {"type": "dict"},
             "name": {"type": "str", "required": True},
             "nodes": {"type": "str"},
             "count": {"type": "int"},
+            "vms": {"type": "str"},
+            "cpus": {"type": "int"},
+            "memory": {"type": "str"},
+            # Public keys.
+            "ssh_authorized_keys": {"type": "list", "elements": "str", "no_log": False},
             "walltime": {"type": "str"},
             "account": {"type": "str"},
             "per_host": {"type": "int"},
@@ -252,8 +294,9 @@ def main() -> None:
             "wait_timeout": {"type": "int", "default": 600},
             "on_timeout": {"type": "str", "choices": ["leave", "cancel"], "default": "leave"},
         },
-        mutually_exclusive=[["nodes", "count"]],
-        required_if=[["state", "started", ["nodes", "count"], True]],
+        mutually_exclusive=[["nodes", "count", "vms"], ["cluster", "vms"]],
+        required_by={"nodes": "cluster", "count": "cluster", "cpus": "vms", "memory": "vms", "ssh_authorized_keys": "vms"},
+        required_if=[["state", "started", ["nodes", "count", "vms"], True]],
         supports_check_mode=True,
     )
     account = pwd.getpwuid(os.geteuid())

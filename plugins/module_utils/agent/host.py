@@ -42,7 +42,7 @@ _LEASE_SECONDS = 20.0
 _LEASE_PAUSE = 0.5
 _CALL = "calling the root helper"
 # Refusals after which the vault has certainly given nothing; after any other it may have, and only the answer was lost.
-_NOTHING_GIVEN = frozenset({"leased", "not_flushed", "forbidden", "unknown", "invalid", "duplicate"})
+_NOTHING_GIVEN = frozenset({"leased", "not_flushed", "forbidden", "unknown", "invalid", "duplicate", "conflict"})
 
 
 class Vault(Protocol):
@@ -84,7 +84,7 @@ class Helper:
             raise VcError("invalid", "request", _CALL, "it is not {schema: 1, verb, args}", "use the vc-agent of the same release")
         verb, args = request.get("verb"), request["args"]
         if verb == "prepare":
-            return self._prepare(self._job(args), _names(args.get("nodes")))
+            return self._prepare(self._job(args), _names(args.get("nodes")), args.get("vms"))
         if verb == "state":
             nodes = args.get("nodes")
             if not isinstance(nodes, dict):
@@ -101,7 +101,7 @@ class Helper:
             raise VcError("unknown", f"job {job_id}", _CALL, "it was started before this host was rebooted", "start the nodes anew")
         return record
 
-    def _prepare(self, job: JobRecord, names: list[str]) -> dict[str, Any]:
+    def _prepare(self, job: JobRecord, names: list[str], vms: Any) -> dict[str, Any]:
         with self._records.lock(job, _LOCK_SECONDS) as locked:
             if not locked:
                 raise VcError("timeout", f"job {job.job_id}", "waiting for another call of this job", "it takes too long", "try again")
@@ -111,10 +111,10 @@ class Helper:
             for name in names:
                 if self._records.node(job, name) is None:
                     self._records.add_node(NodeRecord(job.job_id, job.restart_count, job.uid, job.boot_id, job.cluster, name))
-            return self._prepare_locked(job, names)
+            return self._prepare_locked(job, names, vms)
 
-    def _prepare_locked(self, job: JobRecord, names: list[str]) -> dict[str, Any]:
-        answer = self._lease(job, names)
+    def _prepare_locked(self, job: JobRecord, names: list[str], vms: Any) -> dict[str, Any]:
+        answer = self._lease(job, names, vms)
         results: dict[str, dict[str, Any]] = dict(answer["nodes"])
         leased = [name for name in names if results.get(name, {}).get("ok")]
         for name in names:
@@ -200,8 +200,11 @@ class Helper:
                 start_recovery(self._commands)
             raise
 
-    def _lease(self, job: JobRecord, names: list[str]) -> dict[str, Any]:
-        """One request for all nodes; again for those that the last job is just giving back."""
+    def _lease(self, job: JobRecord, names: list[str], vms: Any) -> dict[str, Any]:
+        """One request for all nodes; again for those that the last job is just giving back.
+
+        What the caller says of `vms` is handed on as it is: the vault makes of it the job's own cluster, and nothing else.
+        """
         holder = {
             "kind": "job",
             "job_id": job.job_id,
@@ -210,13 +213,14 @@ class Helper:
             "account": job.account,
             "boot_id": job.boot_id,
         }
+        asked = {} if vms is None else {"vms": vms}
         until = time.monotonic() + _LEASE_SECONDS
         results: dict[str, Any] = {}
         cluster: dict[str, Any] = {}
         wanted = names
         while True:
             try:
-                answer = self._vault.call("lease", {"cluster": job.cluster, "nodes": wanted, "holder": holder})
+                answer = self._vault.call("lease", {"cluster": job.cluster, "nodes": wanted, "holder": holder, **asked})
             except VcError as error:
                 for name in wanted if error.code in _NOTHING_GIVEN else []:
                     self._forget(job, name)

@@ -27,13 +27,14 @@ _VSWITCHD = Path("/run/openvswitch/ovs-vswitchd.pid")
 _HOST_FILE = Path("/etc/hpc-virtual-cluster/host.json")
 
 
-def claimed_cluster(comment: str) -> str:
+def claimed_cluster(comment: str, job_id: int, restart_count: int) -> str:
     """The virtual cluster that a job's comment claims; "" when it claims none."""
-    from ..model.names import cluster_name
+    from ..model import names
 
     try:
         claim = json.loads(comment)
-        return cluster_name(claim["vc"])
+        # A cluster of another job's machines is nothing that can be claimed.
+        return "" if names.is_own_cluster(claim["vc"]) else names.claimed_cluster(claim["vc"], job_id, restart_count)
     except (ValueError, TypeError, KeyError, RecursionError, VcError):
         # Anybody can write anything there: an uncaught error would drain the host.
         return ""
@@ -41,12 +42,13 @@ def claimed_cluster(comment: str) -> str:
 
 def job_record(env: Mapping[str, str], boot_id: str) -> Optional[JobRecord]:
     """The record of the job that Slurm describes, or None when it claims no virtual cluster."""
-    cluster = claimed_cluster(env.get("SLURM_JOB_COMMENT", ""))
+    job_id, restart_count = int(env["SLURM_JOB_ID"]), int(env.get("SLURM_RESTART_COUNT") or 0)
+    cluster = claimed_cluster(env.get("SLURM_JOB_COMMENT", ""), job_id, restart_count)
     if not cluster:
         return None
     return JobRecord(
-        job_id=int(env["SLURM_JOB_ID"]),
-        restart_count=int(env.get("SLURM_RESTART_COUNT") or 0),
+        job_id=job_id,
+        restart_count=restart_count,
         uid=int(env["SLURM_JOB_UID"]),
         user=env["SLURM_JOB_USER"],
         account=env.get("SLURM_JOB_ACCOUNT", ""),

@@ -8,10 +8,12 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Optional
 
 from ..model.errors import VcError
-from ..model.names import cluster_name, computeset_name, node_name, shown
+from ..model.names import claimed_cluster, computeset_name, node_name, shown
 from ..model.version import VERSION
+from ..model.vms import Vms
 
 SCHEMA = 1
 # srun puts the layout of its own step into Slurm's variable, so the batch part hands the job's on in ours.
@@ -32,12 +34,14 @@ class JobSpec:
     cluster, computeset : names
     nodes : computes in task order
     grace_seconds : how long guests get to shut down by themselves
+    vms : what the root helper is to be asked for when the cluster is the job's own
     """
 
     cluster: str
     computeset: str
     nodes: tuple[str, ...]
     grace_seconds: int
+    vms: Optional[Vms] = None
 
 
 def read_spec(env: Mapping[str, str]) -> JobSpec:
@@ -45,7 +49,9 @@ def read_spec(env: Mapping[str, str]) -> JobSpec:
     try:
         data = json.loads(env["VC_SPEC"])
         schema, version, nodes, grace = data["schema"], data["version"], data["nodes"], data["grace_seconds"]
-        cluster, computeset = cluster_name(data["cluster"]), computeset_name(data["computeset"])
+        job_id, restart_count = int(env.get("SLURM_JOB_ID") or 0), int(env.get("SLURM_RESTART_COUNT") or 0)
+        cluster, computeset = claimed_cluster(data["cluster"], job_id, restart_count), computeset_name(data["computeset"])
+        vms = Vms.from_dict(data["vms"]) if data.get("vms") is not None else None
     except (KeyError, ValueError, TypeError) as error:
         raise VcError("invalid", "VC_SPEC", _TRIED, f"{type(error).__name__}: {error}", _REMEDY) from None
     if schema != SCHEMA or version != VERSION:
@@ -54,9 +60,11 @@ def read_spec(env: Mapping[str, str]) -> JobSpec:
     if not isinstance(nodes, list) or not nodes or isinstance(grace, bool) or not isinstance(grace, int) or not 1 <= grace <= 3600:
         raise VcError("invalid", "VC_SPEC", _TRIED, "its nodes or its grace are missing or out of range", _REMEDY)
     names = tuple(node_name(name) for name in nodes)
+    if vms is not None and names != vms.nodes:
+        raise VcError("invalid", "VC_SPEC", _TRIED, "its nodes are not those of its machines", _REMEDY)
     if len(set(names)) != len(names):
         raise VcError("duplicate", "VC_SPEC", _TRIED, "a node comes twice", _REMEDY)
-    return JobSpec(cluster, computeset, names, grace)
+    return JobSpec(cluster, computeset, names, grace, vms)
 
 
 def tasks_per_host(text: str) -> list[int]:

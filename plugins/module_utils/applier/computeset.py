@@ -11,7 +11,7 @@ from typing import Any, Optional
 
 from ..command import Commands
 from ..model.errors import VcError
-from ..model.names import shown
+from ..model.names import OWN_CLUSTER, own_cluster, shown
 from ..model.version import VERSION
 from ..planner import computeset as planner
 from ..planner.plan import Action, Done, ItemPlan, Plan
@@ -19,6 +19,7 @@ from ..planner.wish import read_options
 from ..slurm import jobs, submit, watch
 from ..slurm.condition import conditions
 from ..slurm.script import Spec
+from ..slurm.submit import Guest
 
 _HOME = re.compile(r"/[A-Za-z0-9_.+/-]{1,255}")
 
@@ -108,7 +109,7 @@ class ComputesetActions:
         wish, nodes = self.wish, self.decision.nodes
         cpus, memory_mib = planner.resources(wish.cluster, nodes, wish.overhead_mib)
         return submit.Request(
-            spec=Spec(VERSION, wish.cluster.name, wish.name, nodes, wish.grace_seconds, planner.images(wish.cluster, nodes)),
+            spec=self._spec(),
             account=wish.account,
             cpus=cpus,
             memory_mib=memory_mib,
@@ -124,15 +125,21 @@ class ComputesetActions:
             after=self.decision.after,
         )
 
+    def _spec(self) -> Spec:
+        wish, nodes = self.wish, self.decision.nodes
+        if wish.vms is not None:
+            return Spec(VERSION, OWN_CLUSTER, wish.name, nodes, wish.grace_seconds, vms=wish.vms)
+        return Spec(VERSION, wish.cluster.name, wish.name, nodes, wish.grace_seconds, planner.images(wish.cluster, nodes))
+
     def _predicted(self, item: ItemPlan) -> dict[str, Any]:
         """The set as it will be once the plan is carried out; what nobody knows yet is null or empty."""
         state = ("running" if self.options["wait"] else "pending") if self.wish.started else "absent"
-        node = {"state": "running" if state == "running" else "queued", "host": "", "msg": ""}
+        node = Guest("running" if state == "running" else "queued", "")
         walltime = (item.after or {}).get("walltime_seconds")
         return {
             **self._identity(),
             "state": state,
-            "nodes": {name: dict(node) for name in self.decision.nodes} if self.wish.started else {},
+            "nodes": self._nodes(dict.fromkeys(self.decision.nodes, node)) if self.wish.started else {},
             "walltime_seconds": walltime,
             "remaining_seconds": walltime,
             "account": self.wish.account,
@@ -146,20 +153,31 @@ class ComputesetActions:
         return {
             **self._identity(),
             "state": str(seen.state) if seen else "absent",
-            "nodes": {name: {"state": guest.state, "host": guest.host, "msg": guest.msg} for name, guest in seen.guests.items()}
-            if seen
-            else {},
+            "nodes": self._nodes(seen.guests) if seen else {},
             "walltime_seconds": limit,
             "remaining_seconds": 0 if seen and seen.ended else left,
             "account": job.account if job else self.wish.account,
             "reason": (job.reason if job else "") or (seen.problem if seen else ""),
         }
 
+    def _nodes(self, guests: Mapping[str, Guest]) -> dict[str, Any]:
+        addresses = {node.name: node.address for node in self.wish.cluster.nodes}
+        return {
+            name: {"state": guest.state, "host": guest.host, "address": addresses.get(name, ""), "msg": guest.msg}
+            for name, guest in guests.items()
+        }
+
+    def _cluster(self) -> str:
+        if not self.wish.own:
+            return self.wish.cluster.name
+        claims = [job.claim.cluster for job in self.decision.jobs if job.claim is not None]
+        return claims[0] if claims else own_cluster(self.job_id, 0) if self.job_id is not None else ""
+
     def _identity(self) -> dict[str, Any]:
         wish, job_id = self.wish, self.job_id
         return {
             "name": wish.name,
-            "cluster": wish.cluster.name,
+            "cluster": self._cluster(),
             "job_id": job_id,
             "output": submit.output_path(self.home, wish.cluster.name, wish.name, job_id) if job_id is not None else "",
             "rejected_jobs": [

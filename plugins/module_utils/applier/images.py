@@ -30,7 +30,8 @@ class ImageActions:
         """All items, refused ones with their error, and ``images`` as it will be."""
         goldens = self._store.goldens()
         users = self._users(goldens)
-        planned = [self._plan_golden(request, goldens, users) for request in requests]
+        granted = self._registry.access()
+        planned = [self._plan_golden(request, goldens, users, granted.get(request.name, ())) for request in requests]
         return Plan(tuple(item for item, _shown in planned)), [shown for _item, shown in planned]
 
     def plan_disks(self, requests: Sequence[images.DiskRequest]) -> tuple[Plan, list[dict[str, Any]]]:
@@ -45,8 +46,13 @@ class ImageActions:
             if action.item in failures:
                 continue
             name = action.item.partition("@")[0]
-            revision = int(action.details["revision"])
             try:
+                if action.verb == "grant":
+                    with self._registry.lock(action.item):
+                        self._registry.put_access(name, action.details["access"])
+                    done(action)
+                    continue
+                revision = int(action.details["revision"])
                 if action.verb == "import":
                     self._store.import_golden(name, revision, action.details["source"], action.details["format"])
                     done(action)
@@ -57,6 +63,9 @@ class ImageActions:
                     request = images.GoldenRequest(name, "absent", revision=revision)
                     item, _shown = images.plan_golden(request, goldens, None, self._users(goldens))
                     if item.actions:
+                        if set(goldens[name]) == {revision}:
+                            # First: another image that is given this name later is another image.
+                            self._registry.put_access(name, ())
                         self._store.remove_golden(goldens[name][revision])
                         done(action)
             except VcError as error:
@@ -96,16 +105,16 @@ class ImageActions:
         return failures
 
     def _plan_golden(
-        self, request: images.GoldenRequest, goldens: Goldens, users: Mapping[str, list[str]]
+        self, request: images.GoldenRequest, goldens: Goldens, users: Mapping[str, list[str]], granted: Sequence[str]
     ) -> tuple[ItemPlan, dict[str, Any]]:
         try:
             if request.state == "absent":
-                return images.plan_golden(request, goldens, None, users)
+                return images.plan_golden(request, goldens, None, users, granted)
             found = source_file.fingerprint(request.source)
             size_mib = source_file.source_size_mib(request.source, request.source_format)
             hashed = images.needs_hash(request, goldens.get(request.name, {}), found, size_mib)
             source = images.Source(found, size_mib, source_file.sha256_of(found.path) if hashed else "")
-            return images.plan_golden(request, goldens, source, users)
+            return images.plan_golden(request, goldens, source, users, granted)
         except VcError as error:
             shown = {"name": request.name, "revision": request.revision or 0, "image": request.item, "state": "failed"}
             return ItemPlan(request.item, "failed", error=_about(request.item, error)), shown

@@ -71,6 +71,8 @@ def parse(data: Any) -> Definition:
     if not isinstance(data, Mapping):
         raise VcError("invalid", "definition", _TRIED, "it is not a mapping", "write name, owner, account, frontend and computes")
     name = _at("name", names.cluster_name, data.get("name"))
+    if names.is_own_cluster(name):
+        raise VcError("invalid", f"name {name}", _TRIED, "such names are for clusters that jobs make for themselves", "choose another name")
     return _at(name, _parse, _given(data))
 
 

@@ -23,6 +23,9 @@ _IMAGE = re.compile(r"[a-z0-9](?:[a-z0-9._-]*[a-z0-9])?")
 _IMAGE_LENGTH = 48
 _REVISION = re.compile(r"r([1-9][0-9]{0,5})")
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*")
+# What a job's comment and spec say of its own cluster before the job has a number; as file names in Slurm do.
+OWN_CLUSTER = "job%j"
+_OWN_CLUSTER = re.compile(r"job[1-9][0-9]*(?:-[1-9][0-9]*)?")
 # What the kernel takes as a host name.
 _HOST_LENGTH = 64
 _BRIDGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -54,6 +57,21 @@ def cluster_name(text: Any) -> str:
     return _checked(
         text, "a cluster name", _CLUSTER, _CLUSTER_LENGTH, f"use a-z, 0-9 and inner dashes, first a letter, at most {_CLUSTER_LENGTH}"
     )
+
+
+def own_cluster(job_id: int, restart_count: int) -> str:
+    """The name of the cluster that a job's throw-away machines are."""
+    return f"job{job_id}-{restart_count}" if restart_count else f"job{job_id}"
+
+
+def is_own_cluster(name: str) -> bool:
+    """Whether only a job can have such a cluster."""
+    return _OWN_CLUSTER.fullmatch(name) is not None
+
+
+def claimed_cluster(text: Any, job_id: int, restart_count: int) -> str:
+    """The cluster that a job claims: a name, or its own.  VcError ``invalid``."""
+    return own_cluster(job_id, restart_count) if text == OWN_CLUSTER else cluster_name(text)
 
 
 def node_name(text: Any) -> str:

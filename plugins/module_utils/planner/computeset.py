@@ -11,14 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from ..model.cluster import Cluster, Node
 from ..model.errors import VcError
 from ..model.noderange import fold
 from ..model.units import format_duration
+from ..model.vms import Vms
 from ..slurm.condition import Condition
-from ..slurm.jobs import Job
+from ..slurm.jobs import Claim, Job
 from .plan import Action, ItemPlan
 from .wish import Wish
 
@@ -45,7 +46,7 @@ class Decision:
 
 def worth_asking(wish: Wish, jobs: Iterable[Job]) -> list[Job]:
     """The jobs whose condition may make a difference: this set's, and those that hold its nodes."""
-    own = [job for job in jobs if job.claim is not None and _is_own(wish, job) and wish.user == wish.cluster.owner]
+    own = [job for job in jobs if _is_own(wish, job) and wish.user == wish.cluster.owner]
     return [job for job in own if _set_of(job) == wish.name or (wish.started and set(wish.nodes) & set(_nodes_of([job])))]
 
 
@@ -56,9 +57,8 @@ def plan_computeset(wish: Wish, jobs: Sequence[Job], now: int, conditions: Mappi
     ----------
     conditions : by id, running jobs that are not what Slurm takes them for
     """
-    claiming = [job for job in jobs if job.claim is not None and job.claim.cluster == wish.cluster.name and not job.ended]
-    own = [job for job in claiming if _is_own(wish, job)]
-    rejected = tuple(job for job in claiming if not _is_own(wish, job))
+    own = [job for job in jobs if _is_own(wish, job) and not job.ended]
+    rejected = tuple(job for job in jobs if _claims(wish, job) and not _is_own(wish, job) and not job.ended)
     same = tuple(sorted((job for job in own if job.live and _set_of(job) == wish.name), key=lambda job: job.job_id))
     leaving = {job.job_id for job in own if job.stopping or conditions.get(job.job_id) == Condition.GOING}
     dead = [job for job in same if conditions.get(job.job_id) == Condition.DEAD]
@@ -82,7 +82,14 @@ def plan_computeset(wish: Wish, jobs: Sequence[Job], now: int, conditions: Mappi
 
 
 def _is_own(wish: Wish, job: Job) -> bool:
-    return job.user_name == wish.cluster.owner and job.claim is not None and job.claim.cluster == wish.cluster.name
+    if job.user_name != wish.cluster.owner:
+        return False
+    # Every set of throw-away machines is a cluster of its own, named after its job.
+    return job.claim is not None and bool(job.claim.vms) and _set_of(job) == wish.name if wish.own else _claims(wish, job)
+
+
+def _claims(wish: Wish, job: Job) -> bool:
+    return job.claim is not None and job.claim.cluster == wish.cluster.name
 
 
 def images(cluster: Cluster, nodes: Iterable[str]) -> tuple[str, ...]:
@@ -122,7 +129,7 @@ def _check_user(wish: Wish) -> None:
 
 
 def _check_account(wish: Wish) -> None:
-    if wish.account != wish.cluster.account.lower():
+    if not wish.own and wish.account != wish.cluster.account.lower():
         raise VcError(
             "forbidden",
             wish.item,
@@ -216,6 +223,9 @@ def _keep(wish: Wish, same: tuple[Job, ...], now: int, conditions: Mapping[int, 
     if conditions.get(job.job_id) == Condition.BROKEN:
         detail = f"its job {job.job_id} has lost {job.batch_host}, and the rest of it still runs on {', '.join(job.hosts)}"
         raise VcError("conflict", wish.item, "finding it running", detail, f"terminate set {wish.name}, then start it again")
+    if wish.vms and job.claim is not None and _machines(job.claim) != _machines(wish.vms):
+        detail = f"it runs as job {job.job_id} with {_machines(job.claim)}"
+        raise VcError("conflict", wish.item, f"starting {_machines(wish.vms)}", detail, remedy)
     if wish.nodes and set(wish.nodes) != set(held):
         raise VcError("conflict", wish.item, f"starting {fold(wish.nodes)}", f"it runs as job {job.job_id} with {fold(held)}", remedy)
     if not wish.nodes and wish.count != len(held):
@@ -226,7 +236,7 @@ def _keep(wish: Wish, same: tuple[Job, ...], now: int, conditions: Mapping[int, 
             f"it runs as job {job.job_id} with {len(held)} nodes ({fold(held)})",
             remedy,
         )
-    if job.account.lower() != wish.account:
+    if wish.account and job.account.lower() != wish.account:
         raise VcError(
             "conflict", wish.item, f"charging account {wish.account}", f"it runs as job {job.job_id} on account {job.account}", remedy
         )
@@ -264,13 +274,17 @@ def _keep(wish: Wish, same: tuple[Job, ...], now: int, conditions: Mapping[int, 
     )
 
 
+def _machines(given: Union[Claim, Vms]) -> str:
+    images = given.text if isinstance(given, Vms) else given.vms
+    return f"{images}, each with {given.cpus} CPUs and {given.memory_mib} MiB"
+
+
 def rival(wish: Wish, nodes: Sequence[str], job_id: int, jobs: Sequence[Job]) -> Optional[Job]:
     """The job that came before ours while ours was being submitted: the same set, or one of its nodes.  The smaller job id wins."""
     for job in sorted(jobs, key=lambda job: job.job_id):
         if job.job_id >= job_id or not job.live or job.claim is None:
             continue
-        ours = job.user_name == wish.cluster.owner and job.claim.cluster == wish.cluster.name
-        if ours and (job.claim.computeset == wish.name or set(job.claim.nodes) & set(nodes)):
+        if _is_own(wish, job) and (job.claim.computeset == wish.name or set(job.claim.nodes) & set(nodes)):
             return job
     return None
 

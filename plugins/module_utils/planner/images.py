@@ -5,10 +5,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Optional
 
-from ..model import names, units
+from ..model import access, names, units
 from ..model.cluster import Cluster
 from ..model.errors import VcError
 from ..vault.lease_record import Lease
@@ -22,13 +22,20 @@ Leases = Mapping[str, Mapping[str, Lease]]
 
 @dataclass(frozen=True)
 class GoldenRequest:
-    """A golden image as asked for; ``revision`` None means: whichever has this content, else a new one."""
+    """A golden image as asked for.
+
+    Parameters
+    ----------
+    revision : None means whichever has this content, else a new one
+    access : who may start throw-away machines from the image, whichever revision; None leaves it alone
+    """
 
     name: str
     state: str
     source: str = ""
     source_format: str = ""
     revision: Optional[int] = None
+    access: Optional[tuple[str, ...]] = None
 
     @property
     def item(self) -> str:
@@ -68,6 +75,9 @@ def parse_goldens(items: Sequence[Mapping[str, Any]]) -> list[GoldenRequest]:
             if other.name == request.name and (other.revision == request.revision or None in (other.revision, request.revision)):
                 remedy = "name an image once, or give each of its entries its own revision"
                 raise VcError("duplicate", f"goldens[{number}].name {request.name}", "reading it", f"goldens[{earlier}] has it too", remedy)
+            if other.name == request.name and None not in (other.access, request.access) and other.access != request.access:
+                detail, remedy = f"goldens[{earlier}] has another", "an image has one access list for all its revisions"
+                raise VcError("conflict", f"goldens[{number}].access", f"reading {request.name}", detail, remedy)
         requests.append(request)
     return requests
 
@@ -94,7 +104,11 @@ def needs_hash(request: GoldenRequest, revisions: Mapping[int, Golden], fingerpr
 
 
 def plan_golden(
-    request: GoldenRequest, goldens: Goldens, source: Optional[Source], users: Mapping[str, Collection[str]]
+    request: GoldenRequest,
+    goldens: Goldens,
+    source: Optional[Source],
+    users: Mapping[str, Collection[str]],
+    granted: Collection[str] = (),
 ) -> tuple[ItemPlan, dict[str, Any]]:
     """The steps for one golden image, and how ``images`` will show it.
 
@@ -102,12 +116,13 @@ def plan_golden(
     ----------
     source : the file; None for state absent
     users : image@rN -> who needs it, from ``users_of_goldens``
+    granted : the image's access list as it is
 
     Raises VcError ``conflict`` (the revision has other content) and ``in_use``.
     """
     revisions = goldens.get(request.name, {})
     if request.state == "absent":
-        return _plan_golden_removal(request, revisions, users)
+        return _plan_golden_removal(request, revisions, users, granted)
     if source is None:
         raise AssertionError("a golden image is planned with its source")
     same = [golden for number, golden in sorted(revisions.items(), reverse=True) if _same(golden, request, source)]
@@ -116,13 +131,21 @@ def plan_golden(
         if golden not in same:
             detail = f"it was imported from {golden.fingerprint.path} and has other content than {request.source}"
             raise VcError("conflict", request.item, "importing it", detail, "revisions never change: leave revision out to get a new one")
-        return ItemPlan(request.item, "present", (), _shown(golden), _shown(golden)), _shown(golden)
+        return _plan_access(request, _shown(golden, granted))
     if request.revision is None and same:
-        return ItemPlan(request.item, "present", (), _shown(same[0]), _shown(same[0])), _shown(same[0])
+        return _plan_access(request, _shown(same[0], granted))
     revision = request.revision or max(revisions, default=0) + 1
-    after = _shown_golden(request.name, revision, request.source_format, source.size_mib)
+    before = _shown_golden(request.name, revision, request.source_format, source.size_mib, granted)
     details = {"revision": revision, "source": request.source, "format": request.source_format}
-    return ItemPlan(request.item, "present", (Action(request.item, "import", details),), None, after), after
+    item, after = _plan_access(request, before)
+    return replace(item, actions=(Action(request.item, "import", details), *item.actions), before=None), after
+
+
+def _plan_access(request: GoldenRequest, before: Mapping[str, Any]) -> tuple[ItemPlan, dict[str, Any]]:
+    wanted = before["access"] if request.access is None else sorted(request.access)
+    after = {**before, "access": wanted}
+    actions = (Action(request.item, "grant", {"access": wanted}),) if after != before else ()
+    return ItemPlan(request.item, "present", actions, before, after), after
 
 
 def plan_disk(
@@ -191,7 +214,7 @@ def users_of_goldens(clusters: Mapping[str, Cluster], goldens: Goldens, disks: D
 
 
 def _plan_golden_removal(
-    request: GoldenRequest, revisions: Mapping[int, Golden], users: Mapping[str, Collection[str]]
+    request: GoldenRequest, revisions: Mapping[int, Golden], users: Mapping[str, Collection[str]], granted: Collection[str]
 ) -> tuple[ItemPlan, dict[str, Any]]:
     wanted = [golden for number, golden in sorted(revisions.items()) if request.revision in (None, number)]
     for golden in wanted:
@@ -201,7 +224,7 @@ def _plan_golden_removal(
             detail = f"{golden.ref} is needed by {', '.join(needed[:5])}{more}"
             raise VcError("in_use", request.item, "removing it", detail, "give those nodes another image first, or remove them")
     actions = tuple(Action(request.item, "remove", {"revision": golden.revision}) for golden in wanted)
-    before = {golden.ref: _shown(golden) for golden in wanted} or None
+    before = {golden.ref: _shown(golden, granted) for golden in wanted} or None
     gone: dict[str, Any] = {"name": request.name, "revision": request.revision or 0, "image": request.item, "state": "absent"}
     return ItemPlan(request.item, "absent", actions, before, None), gone
 
@@ -224,13 +247,13 @@ def _same(golden: Golden, request: GoldenRequest, source: Source) -> bool:
     return same_content or _same_file(golden, request, source.fingerprint)
 
 
-def _shown(golden: Golden) -> dict[str, Any]:
-    return _shown_golden(golden.name, golden.revision, golden.source_format, golden.size_mib)
+def _shown(golden: Golden, granted: Collection[str]) -> dict[str, Any]:
+    return _shown_golden(golden.name, golden.revision, golden.source_format, golden.size_mib, granted)
 
 
-def _shown_golden(name: str, revision: int, source_format: str, size_mib: int) -> dict[str, Any]:
+def _shown_golden(name: str, revision: int, source_format: str, size_mib: int, granted: Collection[str]) -> dict[str, Any]:
     shown = {"name": name, "revision": revision, "image": f"{name}@r{revision}"}
-    return {**shown, "format": source_format, "size_mib": size_mib, "state": "present"}
+    return {**shown, "format": source_format, "size_mib": size_mib, "access": sorted(granted), "state": "present"}
 
 
 def _shown_disk(disk: Disk) -> dict[str, Any]:
@@ -252,7 +275,9 @@ def _golden(item: Mapping[str, Any]) -> GoldenRequest:
         return GoldenRequest(ref.name, state, revision=ref.revision)
     if not source:
         raise VcError("invalid", "source", "reading it", "it is missing", "give the path of an image file on the vault host")
-    return GoldenRequest(ref.name, state, source, _choice(item, "format", FORMATS), ref.revision)
+    listed = item.get("access")
+    granted = None if listed is None else tuple(sorted({access.parse(entry) for entry in listed}))
+    return GoldenRequest(ref.name, state, source, _choice(item, "format", FORMATS), ref.revision, granted)
 
 
 def _disk(item: Mapping[str, Any]) -> DiskRequest:

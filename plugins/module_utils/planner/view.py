@@ -54,7 +54,12 @@ def join(infos: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     for cluster, node in sorted(set(frontends) - {(row["cluster"], row["name"]) for row in rows}):
         if _parts(known, "vault"):
             drift.append(f"{cluster}/{node} is a frontend's domain, but the registry has no such node")
-    return {"rows": rows, "computesets": [_set(clusters[job["cluster"]], job) for job in counted], "rejected": rejected, "drift": drift}
+    return {
+        "rows": rows,
+        "computesets": [_set(clusters.get(job["cluster"]) or {}, job) for job in counted],
+        "rejected": rejected,
+        "drift": drift,
+    }
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = COLUMNS, empty: str = "-") -> list[str]:
@@ -86,6 +91,9 @@ def _sort_out(
 
 
 def _why_rejected(entry: Optional[Mapping[str, Any]], job: Mapping[str, Any]) -> Optional[str]:
+    if entry is None and job.get("vms") and job["state"] == "pending":
+        # Its cluster begins with its first lease, and could not be anybody else's.
+        return None
     if entry is None:
         return f"the registry has no cluster {job['cluster']}"
     cluster = entry["cluster"]

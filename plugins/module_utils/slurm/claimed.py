@@ -32,6 +32,7 @@ def _describe(job: Job, now: int) -> Optional[dict[str, Any]]:
         "cluster": job.claim.cluster,
         "computeset": job.claim.computeset,
         "nodes": list(job.claim.nodes),
+        "vms": job.claim.vms,
         "hosts": list(job.hosts),
         "walltime_seconds": job.time_limit_seconds,
         "remaining_seconds": job.time_limit_seconds if job.pending else left,

@@ -18,8 +18,9 @@ from typing import Any, Optional
 from ..command import PATH, Commands
 from ..model.definition import MOST_NODES
 from ..model.errors import VcError
-from ..model.names import cluster_name, computeset_name
+from ..model.names import OWN_CLUSTER, claimed_cluster, computeset_name, is_own_cluster
 from ..model.noderange import expand
+from ..model.vms import Vms
 
 ENDED = frozenset(
     {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "TIMEOUT", "REVOKED"}
@@ -36,13 +37,19 @@ _INFINITE = frozenset({0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF})
 
 @dataclass(frozen=True)
 class Claim:
-    """What a job says about itself in its comment.  The job's user wrote it: identity among his own jobs, never a right."""
+    """What a job says about itself in its comment.  The job's user wrote it: identity among his own jobs, never a right.
+
+    ``vms``, ``cpus`` and ``memory_mib`` are of throw-away machines, empty and 0 for the nodes of a defined cluster.
+    """
 
     cluster: str
     computeset: str
     nodes: tuple[str, ...]
     images: tuple[str, ...] = ()
     version: int = 1
+    vms: str = ""
+    cpus: int = 0
+    memory_mib: int = 0
 
 
 @dataclass(frozen=True)
@@ -251,7 +258,7 @@ def _numbers(group: str) -> list[str]:
     return numbers
 
 
-def claim(comment: Any) -> Optional[Claim]:
+def claim(comment: Any, job_id: int, restart_count: int) -> Optional[Claim]:
     """What a comment claims, or None when it is not ours or not well formed.  Hostile input: every part is validated."""
     if isinstance(comment, Mapping):
         comment = comment.get("job")
@@ -263,34 +270,45 @@ def claim(comment: Any) -> Optional[Claim]:
         if isinstance(version, bool) or not isinstance(version, int) or version < 1:
             return None
         images = data.get("images", "")
+        if is_own_cluster(data["vc"]):
+            # It cannot claim another job's.
+            return None
+        found = _vms(data) if data["vc"] == OWN_CLUSTER else {}
         return Claim(
-            cluster=cluster_name(data["vc"]),
+            cluster=claimed_cluster(data["vc"], job_id, restart_count),
             computeset=computeset_name(data["set"]),
             nodes=tuple(expand(data["nodes"], MOST_NODES)),
             images=tuple(images.split(",")) if isinstance(images, str) and images else (),
             version=version,
+            **found,
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, VcError):
         return None
 
 
+def _vms(data: Mapping[str, Any]) -> dict[str, Any]:
+    vms = Vms.from_dict({"images": data["vms"], "cpus": data["cpus"], "memory_mib": data["memory_mib"], "ssh_authorized_keys": []})
+    return {"vms": vms.text, "cpus": vms.cpus, "memory_mib": vms.memory_mib}
+
+
 def _job(item: Mapping[str, Any]) -> Job:
     minutes = num(item.get("time_limit"), None)
+    job_id, restart_count = num(item.get("job_id")) or 0, num(item.get("restart_cnt")) or 0
     return Job(
-        job_id=num(item.get("job_id")) or 0,
+        job_id=job_id,
         user_name=_text(item.get("user_name")),
         account=_text(item.get("account")),
         name=_text(item.get("name")),
         states=states(item.get("job_state")),
         reason=_text(item.get("state_reason")),
-        claim=claim(item.get("comment")),
+        claim=claim(item.get("comment"), job_id, restart_count),
         hosts=nodes(item),
         start_time=num(item.get("start_time")) or 0,
         end_time=num(item.get("end_time")) or 0,
         time_limit_seconds=None if minutes is None else minutes * 60,
         tasks=num(item.get("tasks")) or 0,
         partition=_text(item.get("partition")),
-        restart_count=num(item.get("restart_cnt")) or 0,
+        restart_count=restart_count,
         output=_text(item.get("standard_output")),
         batch_host=_text(item.get("batch_host")),
     )

@@ -7,11 +7,12 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Optional
 
 from ..model.errors import VcError
-from ..model.names import cluster_name, computeset_name, image_ref, node_name, shown
+from ..model.names import OWN_CLUSTER, cluster_name, computeset_name, image_ref, node_name, shown
 from ..model.noderange import fold
+from ..model.vms import VMS_LABEL, Vms
 
 SPEC_SCHEMA = 1
 RUNNER = "/usr/lib/hpc-virtual-cluster/bin/vc-job"
@@ -31,6 +32,7 @@ class Spec:
     nodes : computes in task order
     grace_seconds : how long guests get to shut down by themselves
     images : image references of these nodes, for the comment only
+    vms : throw-away machines, whose cluster will be the job's own; `cluster` is then ``OWN_CLUSTER``
     """
 
     version: str
@@ -39,9 +41,15 @@ class Spec:
     nodes: tuple[str, ...]
     grace_seconds: int
     images: tuple[str, ...] = ()
+    vms: Optional[Vms] = None
+
+    @property
+    def label(self) -> str:
+        """What stands for the cluster where a name is shown before the job has a number."""
+        return VMS_LABEL if self.vms else self.cluster
 
     def to_dict(self) -> dict[str, Any]:
-        return {
+        data: dict[str, Any] = {
             "schema": SPEC_SCHEMA,
             "version": self.version,
             "cluster": self.cluster,
@@ -49,6 +57,7 @@ class Spec:
             "nodes": list(self.nodes),
             "grace_seconds": self.grace_seconds,
         }
+        return data if self.vms is None else {**data, "vms": self.vms.to_dict()}
 
 
 def render(spec: Spec) -> str:
@@ -58,12 +67,11 @@ def render(spec: Spec) -> str:
     Raises VcError ``invalid`` for anything that is not a plain name: nothing a user can spell reaches the shell.
     """
     _check(spec)
-    data = json.dumps(spec.to_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    if "'" in data:
-        raise VcError("invalid", spec.computeset, "writing the batch script", "the spec holds a quote", "use plain names")
+    # A quote can only be in the comment of a key; JSON has another way to write it.
+    data = json.dumps(spec.to_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=True).replace("'", "\\u0027")
     return (
         "#!/bin/sh\n"
-        f"# hpc.virtual_cluster {spec.version}: computeset {spec.computeset} of virtual cluster {spec.cluster}.\n"
+        f"# hpc.virtual_cluster {spec.version}: computeset {spec.computeset} of virtual cluster {spec.label}.\n"
         "# Editing this gives no right: every hypervisor asks the registry what this job's user and account may start.\n"
         f"VC_SPEC='{data}'\n"
         "export VC_SPEC\n"
@@ -77,6 +85,8 @@ def comment(spec: Spec) -> str:
     data: dict[str, Any] = {"vc": spec.cluster, "set": spec.computeset, "nodes": fold(spec.nodes), "v": SPEC_SCHEMA}
     if spec.images:
         data["images"] = ",".join(spec.images)
+    if spec.vms:
+        data.update({"vms": spec.vms.text, "cpus": spec.vms.cpus, "memory_mib": spec.vms.memory_mib})
     return json.dumps(data, separators=(",", ":"), ensure_ascii=True)
 
 
@@ -94,7 +104,8 @@ def slurm_word(text: Any, kind: str) -> str:
 
 
 def _check(spec: Spec) -> None:
-    cluster_name(spec.cluster)
+    if spec.vms is None or spec.cluster != OWN_CLUSTER:
+        cluster_name(spec.cluster)
     computeset_name(spec.computeset)
     if not spec.nodes:
         raise VcError("invalid", spec.computeset, "writing the batch script", "no nodes", "name at least one compute")

@@ -25,7 +25,7 @@ class Request:
     Parameters
     ----------
     spec : what the job runs
-    account : Slurm account
+    account : Slurm account; empty means the user's default
     cpus : CPUs of each guest (the largest of the set)
     memory_mib : memory of each guest with its overhead (the largest of the set)
     walltime_minutes : 0 means the partition's default
@@ -69,9 +69,9 @@ def sbatch_argv(request: Request) -> list[str]:
         "--no-requeue",
         "--no-kill",
         f"--signal=B:TERM@{request.lead_seconds}",
-        f"--job-name=vc-{spec.cluster}-{spec.computeset}",
+        f"--job-name=vc-{spec.label}-{spec.computeset}",
         f"--comment={comment(spec)}",
-        f"--account={request.account}",
+        *([f"--account={request.account}"] if request.account else []),
         f"--ntasks={count}",
         f"--cpus-per-task={request.cpus}",
         # Rounded up, so that cpus times this always holds the guest and its overhead, wherever Slurm puts it.
@@ -80,7 +80,7 @@ def sbatch_argv(request: Request) -> list[str]:
         # A login shell's memlock or nproc limit must not follow the guests.
         "--propagate=NONE",
         f"--chdir={request.home}",
-        f"--output={output_path(request.home, spec.cluster, spec.computeset, None)}",
+        f"--output={output_path(request.home, spec.label, spec.computeset, None)}",
         "--open-mode=truncate",
     ]
     if request.walltime_minutes:
@@ -108,7 +108,7 @@ def sbatch(commands: Commands, request: Request) -> int:
     text = commands.must(
         sbatch_argv(request),
         item,
-        f"submitting it as a Slurm job of account {request.account}",
+        f"submitting it as a Slurm job of account {request.account or 'their own'}",
         "correct what Slurm complains about (account, partition, walltime, size), then run again",
         stdin=render(request.spec),
     )

@@ -33,6 +33,10 @@ class LeaseFiles:
         """node -> lease, of all nodes of this cluster that ever had one."""
         return {node: self.read(cluster, node) for node in self.nodes(cluster)}
 
+    def clusters(self) -> list[str]:
+        """The clusters of which any node ever had a lease."""
+        return durable.names(self._path)
+
     def nodes(self, cluster: str) -> list[str]:
         """The nodes of this cluster that ever had a lease."""
         return [name[: -len(".json")] for name in durable.names(self._path / cluster) if name.endswith(".json")]

@@ -18,7 +18,8 @@ from ..model import names
 from ..model.cluster import Cluster, Node
 from ..model.errors import VcError
 from ..model.states import node_state
-from . import lease_record
+from . import ephemeral, lease_record
+from .ephemeral import Ephemeral
 from .iscsi import LUN, Export, Exports, chap_user, iqn, new_secret
 from .lease_files import LeaseFiles
 from .lease_record import OUTCOMES, REPORTED, Caller, Holder, Lease
@@ -49,10 +50,13 @@ class Leases:
         self._store = store
         self._exports = exports
         self._files = LeaseFiles(registry)
+        self._ephemeral = Ephemeral(registry, self._files)
         self._now = now
 
     def lease(self, caller: Caller, args: Mapping[str, Any]) -> dict[str, Any]:
-        """``{cluster, nodes[], holder}`` -> ``{cluster, nodes: {name: answer}}``, for a frontend also ``ssh_private_key``.
+        """``{cluster, nodes[], holder, vms?}`` -> ``{cluster, nodes: {name: answer}}``, for a frontend also ``ssh_private_key``.
+
+        With `vms` the cluster is the job's own, and is made if it is not there yet.
 
         Raises VcError for the whole request: ``invalid``, ``duplicate``, ``unknown`` (cluster), ``forbidden`` (user, account).
         """
@@ -60,20 +64,24 @@ class Leases:
         nodes = _node_list(args.get("nodes"))
         holder = Holder.from_request(args.get("holder"), caller, self._now())
         tried = f"leasing its nodes to {holder}"
-        cluster = self._registry.read().cluster(name, tried)
-        _authorize(cluster, holder, tried)
+        vms = ephemeral.requested(args, name, holder)
         answers: dict[str, dict[str, Any]] = {}
         asked = time.monotonic()
-        # Outside the lock: where blocks cannot be shared this copies a whole image.
-        self._make_disks(cluster, nodes, holder, answers)
+        if vms is None:
+            cluster = self._registry.read().cluster(name, tried)
+            _authorize(cluster, holder, tried)
+            # Outside the lock: where blocks cannot be shared this copies a whole image.
+            self._make_disks(cluster, nodes, holder, answers)
         with self._registry.lock(name):
             if time.monotonic() - asked > LATEST_SECONDS:
                 detail = f"it took more than {LATEST_SECONDS:g} s until its disks were made and the registry was free"
                 raise VcError("timeout", name, tried, detail, "ask again: its disks are made now")
+            self._files.sweep()
+            if vms is not None:
+                self._ephemeral.ensure(name, vms, holder, self._store.goldens())
             snapshot = self._registry.read()
             cluster = snapshot.cluster(name, tried)
             _authorize(cluster, holder, tried)
-            self._files.sweep()
             taken = self._take(snapshot, cluster, [node for node in nodes if node not in answers], holder, answers)
             failed = self._serve(taken)
             for lease, export in taken.held:
@@ -82,6 +90,7 @@ class Leases:
                 if error is not None and lease.node in taken.fresh:
                     # Its holder never learns the epoch that it would need to give it back.
                     self._free(lease, caller.host)
+            self._ephemeral.settle(name)
         answer: dict[str, Any] = {"cluster": cluster.to_dict(), "nodes": {node: answers[node] for node in nodes}}
         if holder.kind == "frontend":
             answer["ssh_private_key"] = (self._registry.secret(f"{name}/ssh_key") or b"").decode("ascii")
@@ -117,6 +126,7 @@ class Leases:
             self._insist_on_registry(name)
             done = {node: self._change(name, node, epoch, outcome, change) for node, (epoch, outcome) in wanted.items()}
             self._drop([lease for lease, _answer in done.values() if lease is not None])
+            self._ephemeral.settle(name)
         return {"nodes": {node: answer for node, (_lease, answer) in done.items()}}
 
     def break_(self, cluster: str, node: str, reason: str) -> dict[str, Any]:
@@ -132,6 +142,7 @@ class Leases:
             after = lease_record.broken(lease, reason, self._now())
             self._files.write(after)
             self._drop([lease])
+            self._ephemeral.settle(cluster)
         return {"changed": True, "lease": after.public()}
 
     def restore_exports(self) -> dict[str, Any]:
@@ -196,7 +207,9 @@ class Leases:
 
     def _insist_on_registry(self, item: str) -> None:
         """A host drops what is refused as stale, so an empty mount point must not be taken for a registry without leases."""
-        if not self._registry.read().clusters:
+        snapshot = self._registry.read()
+        # A registry in which there were leases keeps their epochs in mind, also when its last cluster is gone.
+        if not snapshot.clusters and not snapshot.epoch_floor:
             remedy = f"on the vault host: is the file system of {self._registry.root} mounted?"
             raise VcError("backend", item, "reading its leases", "the registry has no virtual cluster at all", remedy)
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
+from ..model import access
 from ..model.cluster import Cluster
 from ..model.errors import VcError
 from ..model.names import shown
@@ -139,6 +140,23 @@ class Registry:
         rest = {other: cluster for other, cluster in snapshot.clusters.items() if other != name}
         self._commit(rest, max(snapshot.epoch_floor, epoch_floor))
         self._drop_claims(set(numbers_of(gone)))
+
+    def access(self) -> dict[str, tuple[str, ...]]:
+        """Name of a golden image -> who may start throw-away machines from it, as ``model.access`` writes it."""
+        path = self.path / "access.json"
+        data = durable.read_json(path)
+        try:
+            return (
+                {} if data is None else {str(name): tuple(access.parse(entry) for entry in data["images"][name]) for name in data["images"]}
+            )
+        except (KeyError, TypeError, AttributeError, VcError) as error:
+            raise durable.malformed(path, error) from None
+
+    def put_access(self, image: str, entries: Collection[str]) -> None:
+        """Replace what is granted on one image; nothing granted is nothing kept."""
+        granted = {**self.access(), image: sorted(entries)}
+        durable.make_directory(self.path)
+        durable.write_json(self.path / "access.json", {"images": {name: list(kept) for name, kept in granted.items() if kept}})
 
     def secret(self, name: str) -> Optional[bytes]:
         """A file of ``registry/secrets``, None when there is none."""

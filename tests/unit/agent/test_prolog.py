@@ -39,7 +39,17 @@ def test_jobs_without_a_claim_are_none_of_ours(comment: str) -> None:
 
 @pytest.mark.parametrize("name", [*HOSTILE.values(), *(value for value in NOT_TEXT.values() if not isinstance(value, bytes))])
 def test_a_claim_that_is_no_name_claims_nothing(name: object) -> None:
-    assert prolog.claimed_cluster(json.dumps({"vc": name})) == ""
+    assert prolog.claimed_cluster(json.dumps({"vc": name}), 7, 0) == ""
+
+
+def test_a_job_claims_its_own_cluster_and_nobody_elses() -> None:
+    own = {**_ENV, "SLURM_JOB_COMMENT": json.dumps({"vc": "job%j"})}
+    for env, cluster in ((own, "job7"), ({**own, "SLURM_RESTART_COUNT": "2"}, "job7-2")):
+        record = prolog.job_record(env, BOOT)
+        assert record is not None
+        assert record.cluster == cluster
+    for other in ("job8", "job7"):
+        assert prolog.job_record({**_ENV, "SLURM_JOB_COMMENT": json.dumps({"vc": other})}, BOOT) is None
 
 
 def test_what_an_earlier_run_has_left_is_not_thrown_away(tmp_path: Path) -> None:

@@ -26,6 +26,18 @@ def test_what_is_submitted_is_what_is_read() -> None:
     assert read() == spec.JobSpec("vc1", "sim", ("compute0", "compute1", "compute2"), 20)
 
 
+def test_a_jobs_own_cluster_is_named_after_it() -> None:
+    vms = {"images": "tiny:2", "cpus": 1, "memory_mib": 128, "ssh_authorized_keys": []}
+    own = {**_SUBMITTED.to_dict(), "cluster": "job%j", "nodes": ["vm0", "vm1"], "vms": vms}
+    found = spec.read_spec({"VC_SPEC": json.dumps(own), "SLURM_JOB_ID": "7", "SLURM_RESTART_COUNT": "1"})
+    assert (found.cluster, found.nodes) == ("job7-1", ("vm0", "vm1"))
+    assert found.vms is not None
+    assert found.vms.to_dict() == vms
+    refused("invalid", read, vms=vms)
+    refused("invalid", read, nodes=["vm0", "vm1"], vms={**vms, "images": "tiny:3"})
+    refused("invalid", read, nodes=["vm0", "vm1"], vms="tiny:2")
+
+
 def test_another_release_is_told_what_to_do() -> None:
     assert VERSION in str(refused("version", read, version="9.9.9"))
 

@@ -156,23 +156,23 @@ def test_a_strange_job_does_not_hide_the_others() -> None:
 @every_hostile
 def test_a_claim_with_a_hostile_name_is_none(hostile: str) -> None:
     good = {"vc": "vc1", "set": "sim", "nodes": "compute0", "v": 1}
-    assert jobs.claim(json.dumps(good)) is not None
+    assert jobs.claim(json.dumps(good), 7, 0) is not None
     for key in ("vc", "set", "nodes"):
-        assert jobs.claim(json.dumps({**good, key: hostile})) is None
+        assert jobs.claim(json.dumps({**good, key: hostile}), 7, 0) is None
 
 
 @given(
     st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner))
 )
 def test_any_comment_is_read_without_failing(value: Any) -> None:
-    jobs.claim(value)
-    jobs.claim(json.dumps(value))
-    jobs.claim(json.dumps({"vc": value, "set": value, "nodes": value, "v": value}))
+    jobs.claim(value, 7, 0)
+    jobs.claim(json.dumps(value), 7, 0)
+    jobs.claim(json.dumps({"vc": value, "set": value, "nodes": value, "v": value}), 7, 0)
 
 
 @pytest.mark.parametrize("comment", ["{" * 60000, '{"a":' * 9000, "[" * 9000, '{"v":1e999}', '{"v":true,"vc":"a","set":"a","nodes":"a"}'])
 def test_nested_and_odd_comments(comment: str) -> None:
-    assert jobs.claim(comment) is None
+    assert jobs.claim(comment, 7, 0) is None
 
 
 @pytest.mark.parametrize(

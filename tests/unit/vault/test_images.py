@@ -19,7 +19,7 @@ from tests.unit.vault.site import MIB, Site, caller, definition
 
 
 def golden(name: str = "debian12", **changes: Any) -> dict[str, Any]:
-    return {"name": name, "source": "", "format": "raw", "revision": None, "state": "present", **changes}
+    return {"name": name, "source": "", "format": "raw", "revision": None, "access": None, "state": "present", **changes}
 
 
 def disk(node: str, **changes: Any) -> dict[str, Any]:
@@ -59,8 +59,8 @@ class Vault:
 
 
 @pytest.fixture
-def vault(site: Site) -> Vault:
-    return Vault(site)
+def vault(any_site: Site) -> Vault:
+    return Vault(any_site)
 
 
 def source(site: Site, name: str, content: bytes, size: int = 2 * MIB) -> str:
@@ -75,12 +75,42 @@ def test_revisions(vault: Vault) -> None:
     other = source(vault.site, "other", b"other")
     verbs, shown = vault.run(golden(source=other))
     assert verbs == ["import"]
-    assert shown == [{"name": "debian12", "revision": 2, "image": "debian12@r2", "format": "raw", "size_mib": 2, "state": "present"}]
+    assert shown == [
+        {"name": "debian12", "revision": 2, "image": "debian12@r2", "format": "raw", "size_mib": 2, "access": [], "state": "present"}
+    ]
     assert vault.run(golden(source=first)) == ([], [{**shown[0], "revision": 1, "image": "debian12@r1"}])
     assert vault.run(golden(source=other, revision=7))[1][0]["image"] == "debian12@r7"
     assert vault.run(golden(source=source(vault.site, "third", b"third")))[1][0]["image"] == "debian12@r8"
     assert vault.codes(golden(source=other, revision=1)) == ["conflict"]
     assert vault.codes(golden(source=source(vault.site, "large", b"other", 3 * MIB), revision=2)) == ["conflict"]
+
+
+def test_who_may_use_an_image(vault: Vault) -> None:
+    first = str(vault.site.source)
+    everybody = ["user:labuser", "account:Physics", "all", "all"]
+    verbs, shown = vault.run(golden(source=first, access=everybody))
+    assert (verbs, shown[0]["access"]) == (["grant"], ["account:physics", "all", "user:labuser"])
+    # It is the image's, whichever revision, and what is not said stays.
+    other = source(vault.site, "other", b"other")
+    verbs, shown = vault.run(golden(source=other))
+    assert (verbs, shown[0]["access"]) == (["import"], ["account:physics", "all", "user:labuser"])
+    assert vault.run(golden(source=first, access=["all"]))[0] == ["grant"]
+    new = golden("new", source=other, access=["user:labuser"])
+    assert vault.run(new)[0] == ["import", "grant"]
+    assert vault.site.registry.access() == {"debian12": ("all",), "new": ("user:labuser",)}
+    assert vault.run(golden("new", source=other, access=[]))[0] == ["grant"]
+    vault.run(golden("new", source=other, access=["user:labuser"]))
+    # Another image of that name, later, is another image.
+    vault.run(golden("new", state="absent"))
+    assert vault.run(golden("new", source=other))[1][0]["access"] == []
+
+
+@every_hostile
+def test_nobody_with_a_hostile_name_may_use_an_image(vault: Vault, hostile: str) -> None:
+    for entry in (hostile, f"user:{hostile}", f"account:{hostile}"):
+        refused("invalid", images.parse_goldens, [golden(source="/x", access=[entry])])
+    both = [golden(source="/x", revision=1, access=["all"]), golden(source="/y", revision=2, access=[])]
+    refused("conflict", images.parse_goldens, both)
 
 
 def test_a_file_that_was_only_touched_is_not_imported_again(vault: Vault) -> None:
