@@ -120,7 +120,8 @@ class Agent:
 
     def _start(self) -> None:
         self._say(f"preparing {', '.join(self._guests)}")
-        answer = self._ask("prepare", {"nodes": list(self._guests)}, _PREPARE_SECONDS)
+        vms = {"vms": self._spec.vms.to_dict()} if self._spec.vms else {}
+        answer = self._ask("prepare", {"nodes": list(self._guests), **vms}, _PREPARE_SECONDS)
         leases = answer["nodes"]
         for name, guest in self._guests.items():
             if not leases.get(name, {}).get("ok"):
