@@ -29,11 +29,13 @@ MACHINE_RUN = (
     "/run/blkid",
     "/run/host",
 )
+# From OpenSSH 9.8 on sshd has a program of its own for them.
+LOGIN = re.compile(r"sshd(-session)?: \S+( |@)(?!.*listener)")
 ANSIBLE = re.compile(r"ansible[-_.]|/\.ansible/")
 
 
-# Looks for two minutes after each start of slurmd, a moment at a time, and ends by itself.
-REAP = "vc-flush reap "
+# A timer's look for a moment, now and then.
+REAP = "vc-flush reap"
 REAP_UNIT = "vc-reap.service"
 
 
@@ -64,7 +66,7 @@ def processes() -> Iterator[str]:
     def passing(pid: int) -> bool:
         while pid in seen:
             command = seen[pid][2]
-            if pid == os.getpid() or re.match(r"sshd: \S+( |@)(?!.*listener)", command) or ANSIBLE.search(command) or REAP in command:
+            if pid == os.getpid() or LOGIN.match(command) or ANSIBLE.search(command) or REAP in command:
                 return True
             pid = seen[pid][0]
         return False

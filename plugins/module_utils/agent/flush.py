@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """``vc-flush CLUSTER.NODE.EPOCH`` tells the vault that a node has ended; ``vc-flush recover`` does what an interrupted host left undone,
-``vc-flush reap UNIT`` what an interrupted slurmd did (UNIT is its unit).
+``vc-flush reap`` what no epilog was called for.
 
 The epilog starts one unit ``vc-flush@CLUSTER.NODE.EPOCH`` per node.  An exit status other than 0 means: try again later (systemd does).
 """
@@ -171,10 +171,10 @@ def held_epoch(status: Mapping[str, Any], entry: Entry) -> int:
 
 
 def main(argv: Sequence[str]) -> int:
-    """``vc-flush ENTRY``, ``vc-flush recover`` or ``vc-flush reap UNIT``."""
+    """``vc-flush ENTRY``, ``vc-flush recover`` or ``vc-flush reap``."""
     journal = Journal("vc-flush")
-    if len(argv) != (2 if argv[:1] == ["reap"] else 1):
-        print("usage: vc-flush CLUSTER.NODE.EPOCH | recover | reap UNIT", file=sys.stderr)
+    if len(argv) != 1:
+        print("usage: vc-flush CLUSTER.NODE.EPOCH | recover | reap", file=sys.stderr)
         return 2
     places, commands = Places(), Commands()
     try:
@@ -185,9 +185,9 @@ def main(argv: Sequence[str]) -> int:
             start_flush(commands, flush.recover())
             return 0
         if argv[0] == "reap":
-            status = reap(places, commands, journal, argv[1])
-            start_flush(commands, Spool(places).pending())
-            return status
+            if reap(places, commands, journal):
+                start_flush(commands, Spool(places).pending())
+            return 0
         name = entry_name(argv[0])
         if name not in Spool(places).names():
             return 0

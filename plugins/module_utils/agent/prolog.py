@@ -54,6 +54,7 @@ def job_record(env: Mapping[str, str], boot_id: str) -> Optional[JobRecord]:
         account=env.get("SLURM_JOB_ACCOUNT", ""),
         cluster=cluster,
         boot_id=boot_id,
+        slurm_node=env.get("SLURMD_NODENAME", ""),
     )
 
 

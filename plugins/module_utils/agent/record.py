@@ -11,6 +11,7 @@ import contextlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -33,6 +34,7 @@ class JobRecord:
     uid, user, account : whose job it is
     cluster : what its comment claims
     boot_id : of this host when the job came
+    slurm_node : what Slurm calls this host; "" in a record of an earlier release
     """
 
     job_id: int
@@ -42,6 +44,7 @@ class JobRecord:
     account: str
     cluster: str
     boot_id: str
+    slurm_node: str = ""
 
     @property
     def stem(self) -> str:
@@ -134,13 +137,19 @@ class Records:
 
     def of_job(self, job_id: int) -> list[JobRecord]:
         """All records of a job, withdrawn ones included."""
-        found = []
-        for path in sorted(self._places.records.glob(f"{job_id}.*")):
-            if path.suffix in {".json", ".ending"}:
-                record = self._read(path)
-                if record is not None:
-                    found.append(record)
-        return found
+        return self.all_jobs(f"{job_id}.*")
+
+    def all_jobs(self, pattern: str = "*") -> list[JobRecord]:
+        """All records of this boot, withdrawn ones included."""
+        paths = (path for path in sorted(self._places.records.glob(pattern)) if path.suffix in {".json", ".ending"})
+        return [record for record in map(self._read, paths) if record is not None]
+
+    def age(self, record: JobRecord) -> float:
+        """Seconds since the job came; without end when its record has just gone."""
+        for suffix in (".json", ".ending"):
+            with contextlib.suppress(FileNotFoundError):
+                return time.time() - (self._places.records / f"{record.stem}{suffix}").stat().st_mtime
+        return float("inf")
 
     def withdraw(self, record: JobRecord) -> None:
         """From now on the helper refuses this job."""
@@ -212,7 +221,7 @@ class Records:
         if data is None:
             return None
         try:
-            return JobRecord(**{key: data[key] for key in JobRecord.__dataclass_fields__})
+            return JobRecord(**{key: data[key] for key in JobRecord.__dataclass_fields__ if key in data or key != "slurm_node"})
         except KeyError:
             return None
 

@@ -27,6 +27,9 @@ _ENV = {
 
 def test_the_record_of_a_job_that_claims_a_cluster() -> None:
     assert prolog.job_record(_ENV, BOOT) == job()
+    there = prolog.job_record({**_ENV, "SLURMD_NODENAME": "hv1"}, BOOT)
+    assert there is not None
+    assert there.slurm_node == "hv1"
     again = prolog.job_record({**_ENV, "SLURM_RESTART_COUNT": "2"}, BOOT)
     assert again is not None
     assert again.stem == "7.2"
