@@ -15,6 +15,7 @@ from typing import Any
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 LAB = ROOT / "molecule" / "lab" / "lab"
 INVENTORY = ROOT / "molecule" / "lab" / "inventory"
+DEBIAN13 = ROOT / "molecule" / "lab" / "debian13"
 KEYS = ROOT / ".cache" / "lab" / "keys"
 BIN = pathlib.Path(sys.executable).parent
 HOSTS = ("head", "nas", "fe1", "hv1", "hv2")
@@ -67,9 +68,11 @@ def python(host: str, source: str, *argv: str, timeout: float = 120, user: str =
     return json.loads(on(host, "/usr/bin/python3", "-I", "-", *argv, stdin=source, timeout=timeout, user=user))
 
 
-def play(name: str, *argv: str, timeout: float = 900, check: bool = True, **variables: Any) -> subprocess.CompletedProcess[str]:
+def play(
+    name: str, *argv: str, timeout: float = 900, check: bool = True, inventory: pathlib.Path = INVENTORY, **variables: Any
+) -> subprocess.CompletedProcess[str]:
     """Run a playbook of the collection on the lab; Failed with the whole output unless it ends well."""
-    command = [str(BIN / "ansible-playbook"), "-i", str(INVENTORY), str(ROOT / "playbooks" / name), *argv]
+    command = [str(BIN / "ansible-playbook"), "-i", str(inventory), str(ROOT / "playbooks" / name), *argv]
     if variables:
         command += ["-e", json.dumps(variables)]
     done = finished(command, timeout=timeout, env=ANSIBLE)

@@ -13,6 +13,7 @@ from tests.lab import in_process
 from tests.lab.host import Failed, attempt, on
 
 SUBMIT_HOST = "head"
+VAULT_HOST = "nas"
 T = TypeVar("T")
 
 
@@ -30,9 +31,11 @@ def awaited(look: Callable[[], T], what: str, timeout: float = 60) -> T:
 
 @dataclass(frozen=True)
 class VirtualCluster:
-    """A defined cluster: what vc_cluster returned."""
+    """A defined cluster: what vc_cluster returned, and where its owner submits and its disks are."""
 
     resolved: dict[str, Any]
+    submit_host: str = SUBMIT_HOST
+    vault_host: str = VAULT_HOST
 
     @property
     def name(self) -> str:
@@ -45,7 +48,7 @@ class VirtualCluster:
     def computeset(self, name: str = "set", check: bool = False, **options: Any) -> dict[str, Any]:
         """One call of vc_computeset as the owner; its answer, failed or not."""
         args = {"cluster": self.resolved, "name": name, **options, "_ansible_check_mode": check}
-        return in_process.answers(SUBMIT_HOST, "vc_computeset", [args], self.owner)[0]
+        return in_process.answers(self.submit_host, "vc_computeset", [args], self.owner)[0]
 
     def start(self, name: str = "set", **options: Any) -> int:
         """Start a set and return its job id."""
@@ -60,37 +63,37 @@ class VirtualCluster:
             raise Failed(f"{self.name}/{name} was not terminated: {answer.get('msg')}")
 
 
-VAULT_HOST = "nas"
-
-
 def define(
-    name: str, computes: int, cidr: str, persistent: bool = False, owner: str = "labuser", account: str = "physics"
+    name: str,
+    computes: int,
+    cidr: str,
+    persistent: bool = False,
+    owner: str = "labuser",
+    account: str = "physics",
+    vault_host: str = VAULT_HOST,
+    submit_host: str = SUBMIT_HOST,
 ) -> VirtualCluster:
     """A cluster without frontend, of computes as small as they get."""
     nodes = f"compute[0-{computes - 1}]" if computes > 1 else "compute0"
     group = {"nodes": nodes, "cpus": 1, "memory": "128MiB", "source": {"image": "tiny"}, "persistent": persistent}
     wish = {"name": name, "owner": owner, "account": account, "network": {"cidr": cidr}, "computes": [group]}
-    answer = in_process.answers(VAULT_HOST, "vc_cluster", [wish])[0]
+    answer = in_process.answers(vault_host, "vc_cluster", [wish])[0]
     if answer.get("failed"):
         raise Failed(f"{name} was not defined: {answer.get('msg')}")
-    return VirtualCluster(answer["cluster"])
+    return VirtualCluster(answer["cluster"], submit_host, vault_host)
 
 
 def forget(cluster: VirtualCluster) -> None:
-    answer = in_process.answers(VAULT_HOST, "vc_cluster", [{"name": cluster.name, "state": "absent"}])[0]
+    answer = in_process.answers(cluster.vault_host, "vc_cluster", [{"name": cluster.name, "state": "absent"}])[0]
     if answer.get("failed"):
         raise Failed(f"{cluster.name} was not removed: {answer.get('msg')}")
 
 
-def cancel(job_id: int) -> None:
+def cancel(job_id: int, submit_host: str = SUBMIT_HOST) -> None:
     """Pull the power cord of a job, and see it leave the queue."""
-    attempt("head", "scancel", str(job_id))
-    awaited(
-        lambda: (
-            not on("head", "squeue", "-h", "-a", "-t", "PD,R,S,CG,CF", "-o", "%i", "-u", "labuser,otheruser").split().count(str(job_id))
-        ),
-        f"job {job_id} gone",
-    )
+    attempt(submit_host, "scancel", str(job_id))
+    queue = ["squeue", "-h", "-a", "-t", "PD,R,S,CG,CF", "-o", "%i", "-u", "labuser,otheruser"]
+    awaited(lambda: str(job_id) not in on(submit_host, *queue).split(), f"job {job_id} gone")
 
 
 def cancel_all(cluster: VirtualCluster) -> None:
