@@ -64,8 +64,8 @@ def run(
     try:
         outcome[key] = answer(planned, module.check_mode or bool(planned.errors))
     except Incomplete as incomplete:
-        for error in incomplete.errors:
-            failures = _with(failures, error)
+        for unmet in incomplete.errors:
+            failures = _with(failures, unmet)
         outcome[key] = incomplete.answer
     except (VcError, OSError) as error:
         failures = _with(failures, _told(error, key, "reading it back"))

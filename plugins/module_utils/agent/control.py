@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The agent's control socket: how the job's owner asks it for its guests' states and to stop.
+"""The agent's control socket: how the job's owner asks it for its guests' states, to switch guests on or off, and to stop.
 
 It is in a directory that only the job's user can enter, so whoever reaches it may use it.
 """
@@ -12,7 +12,7 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,11 @@ NAME = "agent.sock"
 # What an agent said last.  Once it is final it is for those who ask when the guests have ended and the agent has gone.
 LAST = "agent.last.json"
 _SECONDS = 5.0
-_LONGEST = 4096
+# Room for the names of all nodes of a cluster.
+_LONGEST = 1 << 20
 
-# Answers a verb, or raises KeyError when there is no such verb.
-Answer = Callable[[str], dict[str, Any]]
+# Answers a verb with the rest of its request, or raises KeyError when there is no such verb.
+Answer = Callable[[str, Mapping[str, Any]], dict[str, Any]]
 
 
 class Control:
@@ -95,21 +96,22 @@ class Control:
     def _respond(self, request: Any) -> dict[str, Any]:
         verb = request.get("verb") if isinstance(request, dict) else None
         try:
-            return {"ok": True, **self._answer(str(verb))}
+            return {"ok": True, **self._answer(str(verb), request)}
         except KeyError:
-            return {"ok": False, "nodes": {}, "msg": "there is no such verb; use status or stop"}
+            return {"ok": False, "nodes": {}, "msg": "there is no such verb"}
 
 
-def call(directory: Path, verb: str) -> dict[str, Any]:
+def call(directory: Path, verb: str, nodes: Sequence[str] = (), seconds: int = 0) -> dict[str, Any]:
     """Ask the agent of this host.
 
-    One that has ended in order answers with what it said last; where there is none, or it was killed, the answer has no nodes.
+    One that has ended in order answers with what it said last, marked ``ended``; where there is none, or it was killed, the answer
+    has no nodes.
     """
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(_SECONDS)
             connection.connect(str(directory / NAME))
-            connection.sendall(json.dumps({"verb": verb}).encode() + b"\n")
+            connection.sendall(json.dumps({"verb": verb, "nodes": list(nodes), "seconds": seconds}).encode() + b"\n")
             with connection.makefile("rb") as stream:
                 return dict(json.loads(stream.readline()))
     except (OSError, ValueError):
@@ -117,7 +119,7 @@ def call(directory: Path, verb: str) -> dict[str, Any]:
     try:
         last = json.loads((directory / LAST).read_text())
         if last.pop("final"):
-            return dict(last)
+            return {**last, "ended": True}
     except (OSError, ValueError, KeyError):
         pass
     return {"ok": True, "nodes": {}, "msg": f"no agent on {os.uname().nodename}"}

@@ -29,6 +29,14 @@ _PROMPT = b"login:"
 _ENDED = frozenset({NodeState.OFF, NodeState.CRASHED})
 
 
+@dataclass(frozen=True)
+class Request:
+    """A verb for a guest's power switch, and until when (monotonic clock) it is worth trying."""
+
+    verb: str
+    deadline: float
+
+
 @dataclass
 class Guest:
     """A node that this host runs.
@@ -39,15 +47,23 @@ class Guest:
     state : its node state
     msg : why, when it is not well
     changed : set when the state has changed and nobody was told yet
+    request : what its owner has asked for and is not done yet (see :mod:`.power`); written by two threads, so replaced as a whole
+    failed : why the last request came to nothing
+    held : switched off on request: it stays part of the job, which may switch it on again
     """
 
     name: str
     state: NodeState = NodeState.PREPARING
     msg: str = ""
     changed: bool = False
+    request: Optional[Request] = None
+    failed: str = ""
+    held: bool = False
     _domain: str = ""
     _process: int = -1
     _console: Path = field(default_factory=Path)
+    _console_from: int = 0
+    _up: bool = False
     _started: float = 0.0
     _asked: float = 0.0
     _pressed: float = 0.0
@@ -55,6 +71,11 @@ class Guest:
     @property
     def ended(self) -> bool:
         return self.state in _ENDED
+
+    @property
+    def finished(self) -> bool:
+        """Off, and nobody keeps it for being switched on again."""
+        return self.ended and not self.held and self.request is None
 
     @property
     def started(self) -> bool:
@@ -94,25 +115,39 @@ class Guest:
             metadata={"epoch": str(lease["epoch"])},
         )
         pid = session.create(self.name, domain_xml(spec))
-        self._domain, self._started = self.name, time.monotonic()
+        if self._process >= 0:
+            os.close(self._process)
+            self._process = -1
         with contextlib.suppress(OSError):
             self._process = os.pidfd_open(pid)
-        self.become(NodeState.BOOTING, f"QEMU is process {pid}")
+        self._domain = self.name
+        # QEMU empties the console's file when it opens it.
+        self._boots(0, f"QEMU is process {pid}")
+
+    def reset(self, session: Session) -> None:
+        """Press the reset button; a guest that was suspended goes on."""
+        try:
+            written = self._console.stat().st_size
+        except OSError:
+            written = 0
+        session.reset(self.name)
+        self._boots(written, "it was reset")
 
     def look(self, session: Session, stopping: bool) -> None:
-        """Bring the state up to date with what libvirt and the guest say."""
+        """Bring the state up to date with what libvirt and the guest say; `stopping` when it was told to go."""
         seen = session.state(self.name)
         if seen == "off":
-            self.become(NodeState.OFF, "" if stopping else "the guest switched itself off")
+            self.become(NodeState.OFF, "switched off on request" if self.held else "" if stopping else "the guest switched itself off")
         elif seen == "crashed":
             self.become(NodeState.CRASHED, "QEMU ended unexpectedly")
         elif seen == "suspended":
             self.become(NodeState.SUSPENDED, "stopped by QEMU, see its disk and memory")
         elif stopping or seen == "stopping":
             self.become(NodeState.STOPPING)
-        elif self.state is NodeState.SUSPENDED:
+        elif self._up:
             self.become(NodeState.RUNNING)
-        elif self.state is NodeState.BOOTING:
+        else:
+            self.become(NodeState.BOOTING)
             self._look_inside(session)
 
     def press(self, session: Session) -> None:
@@ -139,17 +174,25 @@ class Guest:
         if now - self._asked < _ASK_SECONDS:
             return
         if session.agent_answers(self.name):
-            self.become(NodeState.RUNNING, "its guest agent answers")
+            self._is_up("its guest agent answers")
         elif self._prompted():
-            self.become(NodeState.RUNNING, "login prompt on its console")
+            self._is_up("login prompt on its console")
         elif now - self._started > _SILENT_SECONDS:
-            self.become(NodeState.RUNNING, "it runs, but neither agent nor console say anything")
+            self._is_up("it runs, but neither agent nor console say anything")
         self._asked = time.monotonic()
+
+    def _boots(self, console_from: int, msg: str) -> None:
+        self._started, self._console_from, self._up, self._pressed = time.monotonic(), console_from, False, 0.0
+        self.become(NodeState.BOOTING, msg)
+
+    def _is_up(self, msg: str) -> None:
+        self._up = True
+        self.become(NodeState.RUNNING, msg)
 
     def _prompted(self) -> bool:
         try:
             with open(self._console, "rb") as console:
-                console.seek(max(0, os.fstat(console.fileno()).st_size - 4096))
+                console.seek(max(self._console_from, os.fstat(console.fileno()).st_size - 4096))
                 return _PROMPT in console.read()
         except OSError:
             return False

@@ -26,8 +26,11 @@ from typing import Any, Optional
 
 from ..command import Commands
 from ..libvirt.session import Session, clear_away
+from ..model.definition import MOST_NODES
 from ..model.errors import VcError
+from ..model.noderange import expand
 from ..model.states import NodeState
+from . import power
 from .control import Control, call
 from .guest import Guest, Job
 from .places import Places
@@ -69,6 +72,8 @@ class Agent:
         self._commands = Commands()
         self._guests = {name: Guest(name) for name in names}
         self._session: Optional[Session] = None
+        self._job: Optional[Job] = None
+        self._grants: dict[str, Mapping[str, Any]] = {}
         self._reporter: Optional[Reporter] = None
         self._control: Optional[Control] = None
         self._wake = threading.Event()
@@ -97,7 +102,7 @@ class Agent:
                 # None of them was started yet.
                 for guest in self._guests.values():
                     self._fail(guest, error)
-            while not all(guest.ended for guest in self._guests.values()):
+            while not all(guest.finished for guest in self._guests.values()):
                 self._wake.wait(_TICK_SECONDS)
                 self._wake.clear()
                 self._tick()
@@ -122,12 +127,14 @@ class Agent:
         self._say(f"preparing {', '.join(self._guests)}")
         vms = {"vms": self._spec.vms.to_dict()} if self._spec.vms else {}
         answer = self._ask("prepare", {"nodes": list(self._guests), **vms}, _PREPARE_SECONDS)
-        leases = answer["nodes"]
         for name, guest in self._guests.items():
-            if not leases.get(name, {}).get("ok"):
-                self._fail(guest, VcError.from_dict(leases.get(name, {}).get("error", {})))
+            grant = answer["nodes"].get(name, {})
+            if grant.get("ok"):
+                self._grants[name] = grant
+            else:
+                self._fail(guest, VcError.from_dict(grant.get("error", {})))
         self._reporter = Reporter(self._send, self._say)
-        job = Job(
+        self._job = Job(
             cluster=self._spec.cluster,
             directory=self._directory,
             scratch=self._places.overlay_directory(self._job_id),
@@ -143,21 +150,30 @@ class Agent:
         for guest in ready:
             if self._grace is not None:
                 return
-            try:
-                guest.start(self._session, self._commands, job, leases[guest.name])
-            except VcError as error:
-                self._fail(guest, error)
+            self._start_guest(guest)
             self._tell(guest)
+
+    def _start_guest(self, guest: Guest) -> None:
+        try:
+            if self._job is None:
+                raise VcError("backend", guest.name, "starting the guest", "its job was never prepared", "start the set anew")
+            guest.start(self._living_session(), self._commands, self._job, self._grants[guest.name])
+        except VcError as error:
+            self._fail(guest, error)
 
     def _tick(self) -> None:
         stopping = self._grace is not None
         for guest in self._guests.values():
-            if guest.ended:
+            if stopping or guest.name in self._fenced:
+                guest.held, guest.request = False, None
+            request = guest.request
+            if guest.ended and request is None:
                 continue
-            if not guest.started:
+            if not guest.started and request is None:
                 guest.become(NodeState.OFF, "stopped before it was started")
                 self._tell(guest)
                 continue
+            why = "the guest did not react to its power button in time"
             try:
                 session = self._living_session()
                 if guest.name in self._fenced:
@@ -166,7 +182,10 @@ class Agent:
                     guest.become(NodeState.CRASHED, "its lease was taken away; what it wrote is kept as an orphan if it is persistent")
                     self._tell(guest, report=False)
                     continue
-                guest.look(session, stopping)
+                if request is not None:
+                    power.carry_out(guest, request, session, self._start_guest)
+                else:
+                    guest.look(session, stopping)
                 if stopping and not guest.ended:
                     if time.monotonic() >= self._deadline:
                         self._say(f"{guest.name}: did not shut down in time, destroying it")
@@ -175,7 +194,11 @@ class Agent:
                         guest.press(session)
             except VcError as error:
                 # libvirtd may just have gone; the next round starts it again.
-                self._say(str(error))
+                why = str(error)
+                self._say(why)
+            if request is not None and guest.request is request and time.monotonic() >= request.deadline:
+                power.give_up(guest, request, why)
+                self._say(f"{guest.name}: gave up on {request.verb}: {why}")
             self._tell(guest)
 
     def _living_session(self) -> Session:
@@ -209,14 +232,44 @@ class Agent:
             self._deadline = deadline
         self._grace = grace
 
-    def _answer(self, verb: str) -> dict[str, Any]:
+    def _answer(self, verb: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        errors: dict[str, VcError] = {}
         if verb == "stop":
             self._stop(self._spec.grace_seconds)
             self._wake.set()
+        elif verb in power.VERBS:
+            errors = self._ask_guests(verb, request)
+            self._wake.set()
         elif verb != "status":
             raise KeyError(verb)
-        nodes = {guest.name: {"state": str(guest.state), "host": self._host, "msg": guest.msg} for guest in self._guests.values()}
-        return {"host": self._host, "nodes": nodes}
+        return {"host": self._host, "nodes": {name: self._describe(guest, errors.get(name)) for name, guest in self._guests.items()}}
+
+    def _ask_guests(self, verb: str, request: Mapping[str, Any]) -> dict[str, VcError]:
+        """In the control socket's thread: hand each of the named guests of this host its request; those that it cannot be given to."""
+        errors: dict[str, VcError] = {}
+        seconds = min(max(int(request["seconds"]), 0), power.LONGEST_SECONDS)
+        for guest in [guest for name, guest in self._guests.items() if name in set(request["nodes"])]:
+            tried = f"switching it ({verb})"
+            try:
+                if self._grace is not None:
+                    raise VcError("conflict", guest.name, tried, "its set is being terminated", "start the set anew")
+                if guest.name in self._fenced or guest.name not in self._grants:
+                    raise VcError("conflict", guest.name, tried, guest.msg or "its lease was taken away", "start its set anew")
+                power.take(guest, verb, seconds)
+            except VcError as error:
+                errors[guest.name] = error
+        return errors
+
+    def _describe(self, guest: Guest, error: Optional[VcError]) -> dict[str, Any]:
+        request = guest.request
+        return {
+            "state": str(guest.state),
+            "host": self._host,
+            "msg": guest.msg,
+            "asked": "" if request is None else request.verb,
+            "failed": guest.failed,
+            **({} if error is None else {"error": error.to_dict()}),
+        }
 
     def _fail(self, guest: Guest, error: VcError) -> None:
         if guest.ended:
@@ -256,20 +309,40 @@ def _reported(agent: Agent) -> int:
         return 1
 
 
-def main(argv: Sequence[str]) -> int:
-    """``vc-agent run`` (in the job's step) or ``vc-agent call VERB`` (one JSON line on stdout)."""
-    arguments = list(argv)
-    if len(arguments) == 2 and arguments[0] == "call":
-        job_id = os.environ.get("SLURM_JOB_ID", "")
-        if not job_id.isdecimal():
-            print("vc-agent: call it in a job, by srun --overlap --jobid=ID", file=sys.stderr)
-            return 2
-        answer = call(Places().job_directory(int(job_id)), arguments[1])
-        print(json.dumps(answer, sort_keys=True), flush=True)
-        return 0 if answer.get("ok") else 1
-    if arguments != ["run"]:
-        print("usage: vc-agent run | call status | call stop", file=sys.stderr)
+def _called(arguments: Sequence[str]) -> int:
+    """``status`` or ``stop``, or ``VERB SECONDS NODES...``, where nodes of other hosts of the job do no harm."""
+    job_id = os.environ.get("SLURM_JOB_ID", "")
+    if not job_id.isdecimal():
+        print("vc-agent: call it in a job, by srun --overlap --jobid=ID", file=sys.stderr)
         return 2
+    directory = Places().job_directory(int(job_id))
+    if len(arguments) == 1 and arguments[0] in ("status", "stop"):
+        answer = call(directory, arguments[0])
+    elif len(arguments) >= 3 and arguments[0] in power.VERBS and arguments[1].isdecimal():
+        try:
+            names = [name for text in arguments[2:] for name in expand(text, MOST_NODES)]
+        except VcError as error:
+            print(f"vc-agent: {error}", file=sys.stderr)
+            return 2
+        answer = call(directory, arguments[0], names, int(arguments[1]))
+    else:
+        return _usage()
+    print(json.dumps(answer, sort_keys=True), flush=True)
+    return 0 if answer.get("ok") else 1
+
+
+def _usage() -> int:
+    print(f"usage: vc-agent run | call status | call stop | call {'|'.join(power.VERBS)} SECONDS NODES...", file=sys.stderr)
+    return 2
+
+
+def main(argv: Sequence[str]) -> int:
+    """``vc-agent run`` (in the job's step) or ``vc-agent call ...`` (one JSON line on stdout)."""
+    arguments = list(argv)
+    if arguments[:1] == ["call"]:
+        return _called(arguments[1:])
+    if arguments != ["run"]:
+        return _usage()
     try:
         agent = Agent(os.environ, Places())
         return supervise(lambda: _reported(agent), agent.killed)

@@ -109,15 +109,19 @@ class FrontendHost:
             getattr(self, f"_do_{action.verb}")(action)
             done(action)
 
-    def wait(self, seconds: float) -> bool:
+    def wait(self, seconds: float, since: int = 0) -> bool:
         """Wait until the guest has started its services, as cloud-init says on its console; False also when it is switched off meanwhile.
 
         An image without cloud-init never says so: then its agent, or a login prompt, and some time for what starts beside them.
+
+        Parameters
+        ----------
+        since : how much of the console was written before, and does not count
         """
         until = time.monotonic() + seconds
         signs: Optional[float] = None
         while True:
-            console = self._console()
+            console = self._console(since)
             if up_message(self._wish.cluster, self._wish.node).encode() in console:
                 return True
             if signs is None and (b" login:" in console or self._system.agent_answers(self._wish.domain)):
@@ -281,11 +285,17 @@ class FrontendHost:
         )
         return domain_xml(spec)
 
-    def _console(self) -> bytes:
+    def note_state(self, state: str) -> None:
+        """Say in the vault what the domain does; VcError when it cannot be told."""
+        record = self._files.read()
+        if record is not None:
+            self._change("state", {"epoch": record.epoch, "state": state})
+
+    def _console(self, since: int) -> bytes:
         """What the guest has written to its console since it was switched on, or the last part of it."""
         try:
             with open(self._files.console, "rb") as file:
-                file.seek(max(0, file.seek(0, 2) - _CONSOLE_BYTES))
+                file.seek(max(since, file.seek(0, 2) - _CONSOLE_BYTES))
                 return file.read()
         except FileNotFoundError:
             return b""

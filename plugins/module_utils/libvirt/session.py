@@ -21,6 +21,7 @@ import importlib
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,9 +29,13 @@ from typing import Any, Optional
 
 from ..command import PATH
 from ..model.errors import VcError
+from .bounded import bounded
 from .domain import secret_xml
 
 _START_SECONDS = 20.0
+_CALL_SECONDS = 5.0
+# libvirt gives QEMU ten to end before it kills it.
+_DESTROY_SECONDS = 20.0
 _IDLE_SECONDS = 15
 _QEMU_CONF = """\
 stdio_handler = "file"
@@ -89,7 +94,11 @@ class Session:
     def define_secret(self, usage: str, value: str) -> None:
         """Keep a CHAP secret in libvirtd's memory."""
         with self._guard(usage, "handing a CHAP secret to libvirt"):
-            self._connection.secretDefineXML(secret_xml(usage)).setValue(value.encode())
+            try:
+                secret = self._connection.secretLookupByUsage(self._libvirt.VIR_SECRET_USAGE_TYPE_ISCSI, usage)
+            except self._libvirt.libvirtError:
+                secret = self._connection.secretDefineXML(secret_xml(usage))
+            secret.setValue(value.encode())
 
     def create(self, name: str, xml: str) -> int:
         """Define and start a guest; its QEMU's process id."""
@@ -120,15 +129,38 @@ class Session:
         return "crashed"
 
     def shutdown(self, name: str) -> None:
-        """Press the guest's power button."""
+        """Press the guest's power button.  Whether that helps is seen by its state; a QEMU that hangs does not hold up the caller."""
         with self._guard(name, "asking the guest to shut down"):
             domain = self._connection.lookupByName(name)
-            domain.shutdownFlags(self._libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
 
+        def press() -> None:
+            with contextlib.suppress(self._libvirt.libvirtError):
+                domain.shutdownFlags(self._libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
+
+        threading.Thread(target=press, daemon=True).start()
+
+    @bounded(_DESTROY_SECONDS)
     def destroy(self, name: str) -> None:
         """Pull the plug."""
         with self._guard(name, "destroying the guest"):
             self._connection.lookupByName(name).destroy()
+
+    @bounded(_CALL_SECONDS)
+    def resume(self, name: str) -> None:
+        """Let a suspended guest go on."""
+        with self._guard(name, "letting the guest go on"):
+            domain = self._connection.lookupByName(name)
+            if domain.state()[0] == self._libvirt.VIR_DOMAIN_PAUSED:
+                domain.resume()
+
+    @bounded(_CALL_SECONDS)
+    def reset(self, name: str) -> None:
+        """Press the guest's reset button; a suspended guest goes on from there."""
+        with self._guard(name, "resetting the guest"):
+            domain = self._connection.lookupByName(name)
+            domain.reset()
+            if domain.state()[0] == self._libvirt.VIR_DOMAIN_PAUSED:
+                domain.resume()
 
     def agent_answers(self, name: str) -> bool:
         """Whether the guest agent inside is up: what stands behind the guest has then started its services."""

@@ -135,6 +135,31 @@ class System:
                 domain.create()
 
     @bounded(_CALL_SECONDS)
+    def shutdown(self, name: str) -> None:
+        """Press its power button; one that is off stays so."""
+        with self._guard(name, "asking the guest to shut down"):
+            domain = self._connection.lookupByName(name)
+            if domain.isActive():
+                domain.shutdownFlags(self._libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
+
+    @bounded(_CALL_SECONDS)
+    def destroy(self, name: str) -> None:
+        """Pull its plug; one that is off stays so."""
+        with self._guard(name, "switching the domain off"):
+            domain = self._connection.lookupByName(name)
+            if domain.isActive():
+                domain.destroy()
+
+    @bounded(_CALL_SECONDS)
+    def reset(self, name: str) -> None:
+        """Press its reset button; one that was suspended goes on from there."""
+        with self._guard(name, "resetting the domain"):
+            domain = self._connection.lookupByName(name)
+            domain.reset()
+            if self._state(domain) == "suspended":
+                domain.resume()
+
+    @bounded(_CALL_SECONDS)
     def undefine(self, name: str) -> None:
         """Forget a domain that is off."""
         with self._guard(name, "undefining the domain"):

@@ -245,9 +245,10 @@ def _not_all(item: str, job_id: int, seen: View, output: str) -> VcError:
         for name, guest in seen.guests.items()
         if guest.state not in _RUNNING
     ]
-    return VcError(
-        "backend", item, "starting it", f"in job {job_id} {_some(bad)}", f"terminate the set and start it again; its log is {output}"
-    )
+    down = [guest for guest in seen.guests.values() if guest.state not in _RUNNING]
+    held = all(guest.state == NodeState.OFF and not guest.ended for guest in down)
+    remedy = "switch them on with vc_power" if held else f"terminate the set and start it again; its log is {output}"
+    return VcError("backend", item, "starting it", f"in job {job_id} {_some(bad)}", remedy)
 
 
 def _where(guest: Guest) -> str:

@@ -15,8 +15,8 @@ from ansible_collections.hpc.virtual_cluster.plugins.module_utils.agent.control 
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model.errors import VcError
 
 
-def answer(state: str) -> Callable[[str], dict[str, Any]]:
-    def respond(verb: str) -> dict[str, Any]:
+def answer(state: str) -> Callable[[str, Mapping[str, Any]], dict[str, Any]]:
+    def respond(verb: str, _request: Mapping[str, Any]) -> dict[str, Any]:
         if verb not in {"status", "stop"}:
             raise KeyError(verb)
         return {"host": "hv1", "nodes": {"compute0": {"state": state, "host": "hv1", "msg": ""}}}
@@ -33,10 +33,28 @@ def test_an_agent_answers_and_leaves_its_last_word(tmp_path: Path) -> None:
     control = Control(tmp_path, answer("running"))
     control.start()
     assert state(tmp_path) == "running"
+    assert "ended" not in call(tmp_path, "status")
     assert call(tmp_path, "exec")["ok"] is False
     control.stop()
     assert not (tmp_path / "agent.sock").exists()
     assert state(tmp_path) == "running"
+    assert call(tmp_path, "status")["ended"] is True
+
+
+def test_a_request_for_thousands_of_nodes_arrives_whole(tmp_path: Path) -> None:
+    asked: list[tuple[str, Mapping[str, Any]]] = []
+
+    def respond(verb: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        asked.append((verb, request))
+        return {"host": "hv1", "nodes": {}}
+
+    control = Control(tmp_path, respond)
+    control.start()
+    names = [f"a-compute-with-a-long-name{number:06d}" for number in range(4096)]
+    assert call(tmp_path, "off", names, 30)["ok"] is True
+    control.stop()
+    verb, request = next(found for found in asked if found[0] == "off")
+    assert (verb, request["nodes"], request["seconds"]) == ("off", names, 30)
 
 
 def test_a_killed_agents_note_is_no_answer_until_the_supervisor_closes_it(tmp_path: Path) -> None:
