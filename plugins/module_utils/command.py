@@ -40,8 +40,12 @@ class Commands:
         self._env = {"PATH": PATH, "LC_ALL": "C", "LANGUAGE": "C", **(env or {})}
         self.count = 0
 
-    def run(self, argv: Sequence[str], stdin: str = "", timeout: float = 120.0) -> Result:
+    def run(self, argv: Sequence[str], stdin: str = "", timeout: float = 120.0, holding: Sequence[int] = ()) -> Result:
         """Run to the end and return whatever it says, also on failure.
+
+        Parameters
+        ----------
+        holding : descriptors that the command inherits: a lock on one of them holds until it ends, also when we are killed first
 
         Raises VcError ``backend`` when the program is missing and ``timeout`` when it outlives `timeout` seconds.
         """
@@ -49,7 +53,15 @@ class Commands:
         try:
             # Not a module's run_command: agent and helper have no AnsibleModule.
             done = subprocess.run(  # pylint: disable=ansible-bad-function
-                list(argv), input=stdin, capture_output=True, text=True, errors="replace", timeout=timeout, env=self._env, check=False
+                list(argv),
+                input=stdin,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=timeout,
+                env=self._env,
+                check=False,
+                pass_fds=tuple(holding),
             )
         except FileNotFoundError:
             raise VcError("backend", argv[0], "starting it", "no such program", f"install the package that provides {argv[0]}") from None

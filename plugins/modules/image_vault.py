@@ -198,10 +198,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils import module_runner
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.applier.images import ImageActions
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.command import Commands
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model.errors import VcError
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.planner.images import parse_disks, parse_goldens
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.planner.plan import Plan
-from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.directory_store import DirectoryStore
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.registry import Registry, check_root
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.store_choice import open_store
 
 STATE = {"type": "str", "choices": ["present", "absent"], "default": "present"}
 GOLDEN = {
@@ -236,7 +237,12 @@ def main() -> None:
     )
     commands = Commands()
     root = module.params["vault_root"]
-    images = ImageActions(Registry(root), DirectoryStore(commands, root))
+    try:
+        check_root(root)
+        store = open_store(commands, root)
+    except VcError as error:
+        module_runner.refuse(module, error, images=[])
+    images = ImageActions(Registry(root), store)
     goldens = module.params["goldens"] is not None
 
     def look() -> tuple[Plan, list[dict[str, Any]]]:
@@ -247,7 +253,6 @@ def main() -> None:
     planned: list[dict[str, Any]] = []
 
     def plan() -> Plan:
-        check_root(root)
         wanted, shown = look()
         planned.extend(shown)
         return wanted

@@ -283,8 +283,8 @@ from ansible_collections.hpc.virtual_cluster.plugins.module_utils.command import
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model.cluster import Cluster
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model.errors import VcError
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.planner.plan import Action, Done, Plan
-from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.directory_store import DirectoryStore
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.registry import Registry, check_root
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.store_choice import open_store
 
 NODE = {
     "cpus": {"type": "int"},
@@ -319,12 +319,16 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, required_if=[("state", "present", ("owner", "account"))], supports_check_mode=True)
     commands = Commands()
     root = module.params["vault_root"]
-    clusters = ClusterActions(commands, Registry(root), DirectoryStore(commands, root))
+    try:
+        check_root(root)
+        store = open_store(commands, root)
+    except VcError as error:
+        module_runner.refuse(module, error, cluster={})
+    clusters = ClusterActions(commands, Registry(root), store)
     wanted = {key: value for key, value in module.params.items() if key not in ("state", "vault_root")}
     planned: dict[str, Any] = {}
 
     def plan() -> Plan:
-        check_root(root)
         if module.params["state"] == "absent":
             planned["plan"], planned["cluster"] = clusters.plan_absent(wanted["name"]), None
         else:

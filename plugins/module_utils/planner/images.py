@@ -195,8 +195,13 @@ def plan_disk(
 
 
 def users_of_goldens(clusters: Mapping[str, Cluster], goldens: Goldens, disks: Disks, leases: Leases) -> dict[str, list[str]]:
-    """image@rN -> the nodes that run on it now or need it at their next start.  A node that has its own disk needs none."""
+    """image@rN -> the nodes that run on it now, need it at their next start, or have a disk that began as it.
+
+    A store may keep of a disk only what differs from its image.
+    """
     users: dict[str, set[str]] = {}
+    for disk in (disk for held in disks.values() for disk in held.values()):
+        users.setdefault(disk.image, set()).add(f"the disk of {disk.item}")
     for cluster in clusters.values():
         for node in cluster.nodes:
             item = f"{cluster.name}/{node.name}"
@@ -222,7 +227,7 @@ def _plan_golden_removal(
         if needed:
             more = f" and {len(needed) - 5} more" if len(needed) > 5 else ""
             detail = f"{golden.ref} is needed by {', '.join(needed[:5])}{more}"
-            raise VcError("in_use", request.item, "removing it", detail, "give those nodes another image first, or remove them")
+            raise VcError("in_use", request.item, "removing it", detail, "give those nodes another image first, or remove them with their disks")
     actions = tuple(Action(request.item, "remove", {"revision": golden.revision}) for golden in wanted)
     before = {golden.ref: _shown(golden, granted) for golden in wanted} or None
     gone: dict[str, Any] = {"name": request.name, "revision": request.revision or 0, "image": request.item, "state": "absent"}

@@ -16,17 +16,17 @@ from ..command import Commands
 from ..model import names
 from ..model.errors import VcError
 from . import protocol
-from .directory_store import DirectoryStore
 from .iscsi import PORT, Exports
 from .lease_record import Caller
 from .leases import Leases
 from .registry import VAULT_ROOT, Registry
+from .store_choice import open_store
 from .tgtd import SOCKET, Tgtd
 
 
 def open_leases(root: str = VAULT_ROOT, tgt_socket: str = SOCKET) -> Leases:
     """The leases of the vault under this root, served by the tgtd behind this socket."""
-    return Leases(Registry(root), DirectoryStore(Commands(), root), Exports(Tgtd(tgt_socket)))
+    return Leases(Registry(root), open_store(Commands(), root), Exports(Tgtd(tgt_socket)))
 
 
 def caller_from_sshd(host: str, environment: Mapping[str, str], port: int = PORT) -> Caller:
@@ -62,8 +62,8 @@ def serve(leases: Leases, caller: Caller, text: str) -> str:
 def main(argv: Sequence[str]) -> int:
     """Run vc-vault with these arguments (without the program's name); answers the exit status."""
     options = _parser().parse_args(list(argv))
-    leases = open_leases(options.root, options.tgt_socket)
     try:
+        leases = open_leases(options.root, options.tgt_socket)
         if options.verb == "serve":
             caller = caller_from_sshd(options.host, os.environ, options.portal_port)
             text = sys.stdin.buffer.read(protocol.LARGEST_REQUEST + 1).decode("utf-8", "replace")

@@ -37,6 +37,10 @@ class DirectoryStore:
         self._making = Making(self.path / "new")
         self._isos = IsoFiles(self.path / "isos", self._making)
 
+    def filled(self) -> bool:
+        """Whether anything at all is in it."""
+        return any(durable.names(place) for place in (self._goldens, self._disks, self._snapshots, self.path / "isos"))
+
     def goldens(self) -> Goldens:
         found: dict[str, dict[int, Golden]] = {}
         for name in durable.names(self._goldens):

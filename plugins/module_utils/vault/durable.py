@@ -32,16 +32,21 @@ def read_json(path: Path) -> Optional[dict[str, Any]]:
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise VcError("backend", str(path), "reading it", str(error), "look at the file as root") from None
+    return decode(text, str(path))
+
+
+def decode(text: str, place: str) -> dict[str, Any]:
+    """The object in this text, which was read from `place`; raises as ``read_json``."""
     try:
         data = json.loads(text)
     except ValueError as error:
-        raise VcError("backend", str(path), "reading it", f"not JSON: {error}", "restore the file from a backup") from None
+        raise VcError("backend", place, "reading it", f"not JSON: {error}", "restore it from a backup") from None
     schema = data.get("schema") if isinstance(data, dict) else None
     if not isinstance(schema, int) or isinstance(schema, bool):
-        raise VcError("backend", str(path), "reading it", "it has no schema number", "restore the file from a backup")
+        raise VcError("backend", place, "reading it", "it has no schema number", "restore it from a backup")
     if schema > SCHEMA:
         detail = f"it has schema {schema}, this release reads up to {SCHEMA}"
-        raise VcError("version", str(path), "reading it", detail, "use the release of the collection that wrote it, or a newer one")
+        raise VcError("version", place, "reading it", detail, "use the release of the collection that wrote it, or a newer one")
     return dict(data)
 
 

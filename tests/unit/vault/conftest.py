@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -14,13 +15,42 @@ from pathlib import Path
 import pytest
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.tgtd import Tgtd
 
+from tests.unit.vault.pool import Pool
 from tests.unit.vault.site import Site
+
+
+@pytest.fixture(scope="session")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pool]:
+    """One for all tests; each has a dataset of its own in it."""
+    if shutil.which("zfs-fuse") is None or os.getuid() != 0 or not os.path.exists("/dev/fuse"):
+        pytest.skip("no zfs-fuse on this machine, or not root")
+    made = Pool(tmp_path_factory.mktemp("pool"))
+    try:
+        yield made
+    finally:
+        made.close()
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
-    """A vault with image debian12@r1 and cluster vc1."""
+    """A vault of plain files with image debian12@r1 and cluster vc1."""
     return Site(tmp_path).fill()
+
+
+@pytest.fixture(params=["directory", "zfs"])
+def empty_site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    """A vault with nothing in it, once with each kind of store."""
+    if request.param == "directory":
+        yield Site(tmp_path)
+        return
+    with request.getfixturevalue("pool").inside(tmp_path / "vault" / "zfs") as dataset:
+        yield Site(tmp_path, dataset)
+
+
+@pytest.fixture
+def any_site(empty_site: Site) -> Site:
+    """As `site`, once with each kind of store."""
+    return empty_site.fill()
 
 
 class Daemon:

@@ -10,11 +10,12 @@ from typing import Any
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.applier.clusters import ClusterActions
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.command import Commands
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model.cluster import Cluster
-from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.directory_store import DirectoryStore
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault import durable
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.iscsi import Exports
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.lease_record import Caller
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.leases import Leases
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.registry import Registry
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.store_choice import open_store
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.tgtd import Target, Tgtd
 
 BOOTS = [f"{number:08x}-0000-4000-8000-000000000000" for number in range(9)]
@@ -66,14 +67,20 @@ class MemoryTgtd(Tgtd):
 
 
 class Site:
-    """A vault under `root` with a golden image and cluster vc1: a frontend on fe1, two ephemeral computes, two persistent ones."""
+    """A vault under `root`, by default in plain files.
 
-    def __init__(self, root: Path) -> None:
+    Filled, it has a golden image and cluster vc1: a frontend on fe1, two ephemeral computes, two persistent ones.
+    """
+
+    def __init__(self, root: Path, dataset: str = "") -> None:
         self.root = root / "vault"
         self.root.mkdir(mode=0o700, exist_ok=True)
+        self.dataset = dataset
+        if dataset:
+            durable.write_json(self.root / "store.json", {"store": "zfs", "dataset": dataset})
         self.commands = Commands()
         self.registry = Registry(str(self.root))
-        self.store = DirectoryStore(self.commands, str(self.root))
+        self.store = open_store(self.commands, str(self.root))
         self.tgtd: Tgtd = MemoryTgtd()
         self.source = root / "debian.raw"
 
@@ -108,9 +115,17 @@ class Site:
         return self.leases.lease(caller(host), {"cluster": cluster, "nodes": list(nodes), "holder": job(**holder)})
 
     def content(self) -> dict[str, tuple[bytes, int]]:
-        """Every file under the vault with its bytes and time of change."""
-        files = [path for path in sorted(self.root.rglob("*")) if path.is_file()]
-        return {str(path.relative_to(self.root)): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+        """Every file under the vault with its bytes and time of change; of datasets and snapshots what ZFS says of them."""
+        files = [path for path in sorted(self.root.rglob("*")) if path.is_file() and path.name != "store.json"]
+        found = {str(path.relative_to(self.root)): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+        if self.dataset:
+            look = ["zfs", "get", "-Hpr", "-o", "name,property,value,source", "all", self.dataset]
+            for line in self.commands.must(look, "pool", "looking").splitlines():
+                name, key, _value, where = line.split("\t")
+                # The parents of what is stored come with the first of them.
+                if name.count("/") > 2 and (where == "local" or key == "creation"):
+                    found[line] = (b"", 0)
+        return found
 
 
 def definition(name: str = "vc1", **changes: Any) -> dict[str, Any]:

@@ -145,8 +145,15 @@ def test_an_image_that_is_needed_stays(vault: Vault) -> None:
     vault.site.clusters.apply_absent(vault.site.clusters.plan_absent("vc2"))
     verbs, shown = vault.run(golden(state="absent", revision=1))
     assert (verbs, shown[0]["state"]) == (["remove"], "absent")
-    # The frontend's disk is its own: it needs no image any more.
+    # A disk needs what it began as, and it is never removed on the side.
     vault.run(disk("frontend"))
+    vault.run(golden(source=source(vault.site, "third", b"third")))
+    error = vault.plan(golden(state="absent", revision=2))[0].errors[0]
+    assert error.code == "in_use"
+    assert "the disk of vc1/frontend" in error.detail
+    assert vault.run(golden(state="absent", revision=3))[0] == ["remove"]
+    vault.run(disk("frontend", state="absent"))
+    vault.site.clusters.apply_absent(vault.site.clusters.plan_absent("vc1"))
     assert vault.run(gone)[0] == ["remove"]
     assert vault.site.store.goldens() == {}
 
