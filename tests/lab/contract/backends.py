@@ -60,10 +60,26 @@ def vault() -> dict[str, str]:
     return {**files("/var/lib/vc-vault"), **numbered(census.targets())}
 
 
+# What Open vSwitch keeps of what it was told; the rest of a row is what it measures.
+COLUMNS = {
+    "Bridge": "name,datapath_type,fail_mode,external_ids,other_config,ports",
+    "Port": "name,tag,protected,external_ids,other_config,interfaces",
+    "Interface": "name,type,options,external_ids,mtu_request",
+}
+
+
 def overlay() -> dict[str, str]:
     """Open vSwitch's rows and flows, the kernel's links and the packet filter."""
+    sections = [word for table, columns in COLUMNS.items() for word in ("--", f"--columns={columns}", "list", table)]
+    text = census.output("ovs-vsctl", "--timeout=5", "--format=json", *sections)
+    tables = [json.loads(line)["data"] for line in text.splitlines()]
+    found = numbered(f"{name} {json.dumps(row)}" for name, rows in zip(COLUMNS, tables) for row in rows)
+    for row in tables[0]:
+        found.update(
+            numbered(f"{row[0]} flow {flow}" for flow in census.output("ovs-ofctl", "--no-stats", "dump-flows", row[0]).splitlines())
+        )
     filters = (line.strip() for line in census.output("nft", "--stateless", "list", "ruleset").splitlines())
-    return numbered([*census.ovsdb(), *census.links(), *filters])
+    return {**found, **numbered([*census.links(), *filters])}
 
 
 def frontends() -> dict[str, str]:

@@ -46,14 +46,15 @@ class Change:
 
 @dataclass(frozen=True)
 class Refused:
-    """One value, or one bad item among good ones, with which the whole call is refused before the first write.
+    """One value of an option, or one bad item among good ones, with which the whole call is refused before the first write.
 
     Parameters
     ----------
-    option : as in Change; a list's next index for a bad item, e.g. ``goldens[1]``
+    option : as in Change; another path is that of a bad item, e.g. ``goldens[1]``
     code : the answer's error_code
     why : one sentence for the page
     names : text that the message must have, the option's last name if empty
+    unforeseen : why check mode cannot refuse it, if so
     """
 
     option: str
@@ -62,6 +63,7 @@ class Refused:
     why: str
     names: str = ""
     also: Args = field(default_factory=dict)
+    unforeseen: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class Fault:
     Parameters
     ----------
     first, after : break the backend, mend it again
+    end : a step past the module without which it is not removed
     failed : names of the items that fail; all others are done
     changed : what the answer must say, and the backend must confirm
     present, absent : the call and its end, where they are not the trial's
@@ -94,6 +97,7 @@ class Fault:
     changed: bool = True
     first: Callable[[Names], None] = nothing
     after: Callable[[Names], None] = nothing
+    end: Callable[[Names], None] = nothing
     present: Args | None = None
     absent: Args | None = None
     settle: bool = True
