@@ -227,10 +227,10 @@ computeset:
       returned: always
       sample: AssocGrpCPUMinutesLimit
     output:
-      description: Where the job writes its log, on a file system that the hypervisors see.
+      description: Where the job writes its log, in the place of the log of the set's job before; the hypervisors have to see the file system.
       type: str
       returned: always
-      sample: /home/labuser/vc-vc1-sim-42.out
+      sample: /home/labuser/.vc-vc1-sim.log
     rejected_jobs:
       description: Live jobs of other users that claim this cluster. They are never counted.
       type: list

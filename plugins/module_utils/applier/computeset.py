@@ -87,7 +87,7 @@ class ComputesetActions:
         if not wait:
             return watch.view(self.commands, self.job_id, self.decision.nodes), None
         cancel = self.options["on_timeout"] == "cancel"
-        output = submit.output_path(self.home, self.wish.cluster.name, self.wish.name, self.job_id)
+        output = submit.output_path(self.home, self.wish.cluster.name, self.wish.name)
         return watch.until_running(
             self.commands, self.wish.item, self.job_id, self.decision.nodes, self.options["wait_timeout"], cancel, output
         )
@@ -179,7 +179,7 @@ class ComputesetActions:
             "name": wish.name,
             "cluster": self._cluster(),
             "job_id": job_id,
-            "output": submit.output_path(self.home, wish.cluster.name, wish.name, job_id) if job_id is not None else "",
+            "output": submit.output_path(self.home, wish.cluster.name, wish.name) if job_id is not None else "",
             "rejected_jobs": [
                 {"job_id": job.job_id, "user": job.user_name, "computeset": job.claim.computeset if job.claim else ""}
                 for job in self.decision.rejected

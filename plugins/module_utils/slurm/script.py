@@ -75,8 +75,15 @@ def render(spec: Spec) -> str:
         "# Editing this gives no right: every hypervisor asks the registry what this job's user and account may start.\n"
         f"VC_SPEC='{data}'\n"
         "export VC_SPEC\n"
+        # The log is that of all jobs of the set, one after the other.
+        f'echo "{headline("$SLURM_JOB_ID")}"\n'
         f"exec {RUNNER}\n"
     )
+
+
+def headline(job_id: str) -> str:
+    """The first line of a job's log."""
+    return f"Slurm job {job_id}"
 
 
 def comment(spec: Spec) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Optional
 from ..command import Commands
 from ..model.errors import VcError
 from .jobs import Job, look
-from .script import Spec, comment, render
+from .script import Spec, comment, headline, render
 
 AGENT = "/usr/lib/hpc-virtual-cluster/bin/vc-agent"
 
@@ -54,9 +54,12 @@ class Request:
     after: tuple[int, ...] = ()
 
 
-def output_path(home: str, cluster: str, name: str, job_id: Optional[int]) -> str:
-    """Where a job writes its log; without an id, as sbatch wants it."""
-    return f"{home}/vc-{cluster}-{name}-{'%j' if job_id is None else job_id}.out"
+def output_path(home: str, cluster: str, name: str) -> str:
+    """Where a set's job writes its log: one file for all jobs of the set, so that they do not pile up.
+
+    In the home itself: a directory of ours would have to exist on all hypervisors before the job does.
+    """
+    return f"{home}/.vc-{cluster}-{name}.log"
 
 
 def sbatch_argv(request: Request) -> list[str]:
@@ -80,7 +83,7 @@ def sbatch_argv(request: Request) -> list[str]:
         # A login shell's memlock or nproc limit must not follow the guests.
         "--propagate=NONE",
         f"--chdir={request.home}",
-        f"--output={output_path(request.home, spec.label, spec.computeset, None)}",
+        f"--output={output_path(request.home, spec.label, spec.computeset)}",
         "--open-mode=truncate",
     ]
     if request.walltime_minutes:
@@ -251,10 +254,12 @@ def empty_hosts(text: str) -> int:
     return empty
 
 
-def why_ended(path: str) -> str:
-    """The last lines a job wrote, for an error message; empty when the file is not visible here."""
+def why_ended(path: str, job_id: int) -> str:
+    """The last lines a job wrote, for an error message; empty when the file is not visible here, or still that of an earlier job."""
     try:
         with open(path, "rb") as file:
+            if file.readline(64).decode("utf-8", "replace").strip() != headline(str(job_id)):
+                return ""
             file.seek(0, 2)
             file.seek(max(0, file.tell() - 4096))
             tail = file.read().decode("utf-8", "replace")

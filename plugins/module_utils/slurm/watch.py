@@ -232,7 +232,7 @@ def _late(item: str, job_id: int, seen: View, timeout: float, cancel: bool, hope
 def _ended_early(item: str, job_id: int, seen: View, output: str) -> VcError:
     end = seen.ended
     code = f", exit code {end.exit_code}" if end is not None and end.exit_code else ""
-    said = why_ended(output)
+    said = why_ended(output, job_id)
     detail = f"job {job_id} ended {end.state if end else seen.state}{code} before all nodes ran" + (
         f"; its last lines: {said}" if said else ""
     )

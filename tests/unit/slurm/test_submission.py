@@ -21,8 +21,11 @@ REQUEST = submit.Request(SPEC, "physics", 3, 1024, 360, 40, "/home/labuser")
 
 def test_the_script_hands_the_runner_its_spec(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     text = script.render(SPEC).replace(f"exec {script.RUNNER}", 'exec printf %s "$VC_SPEC"')
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
     done = subprocess.run(["/bin/sh"], input=text, capture_output=True, text=True, check=True)
-    assert json.loads(done.stdout) == {
+    first, _newline, spec = done.stdout.partition("\n")
+    assert first == script.headline("7")
+    assert json.loads(spec) == {
         "schema": 1,
         "version": VERSION,
         "cluster": "vc1",
@@ -59,7 +62,7 @@ def test_the_command_line_of_sbatch() -> None:
         assert option in argv
     # 3 x 342 MiB hold 1024 MiB, 3 x 341 do not.
     assert "--mem-per-cpu=342M" in argv
-    assert "--output=/home/labuser/vc-vc1-sim-%j.out" in argv
+    assert "--output=/home/labuser/.vc-vc1-sim.log" in argv
     assert not [option for option in argv if option.startswith(("--nodes", "--partition", "--qos", "--dependency", "--export"))]
 
 
@@ -100,7 +103,9 @@ def test_answers_of_the_agents() -> None:
 def test_the_last_lines_of_a_log(tmp_path: object) -> None:
     path = f"{tmp_path}/log"
     with open(path, "w", encoding="utf-8") as file:
-        file.write("x" * 9000 + "\n\n" + "\n".join(f"line {number}\x1b[31m" for number in range(9)) + "\n")
-    said = submit.why_ended(path)
+        file.write("Slurm job 7\n" + "x" * 9000 + "\n\n" + "\n".join(f"line {number}\x1b[31m" for number in range(9)) + "\n")
+    said = submit.why_ended(path, 7)
     assert said == " / ".join(f"line {number} [31m" for number in range(4, 9))
-    assert submit.why_ended(f"{tmp_path}/none") == ""
+    # Of a job before.
+    assert submit.why_ended(path, 77) == submit.why_ended(path, 8) == ""
+    assert submit.why_ended(f"{tmp_path}/none", 7) == ""
