@@ -11,6 +11,7 @@ import re
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Union
 
 from ..model.errors import VcError
 from ..model.names import cluster_name, node_name, shown
@@ -21,7 +22,7 @@ from .removal import check_taken, take_file
 SCHEMA = 1
 OVERLAY = "overlay.qcow2"
 _META = "meta.json"
-_NAME = re.compile(r"([a-z0-9-]+)\.([a-z0-9-]+)\.([0-9]{1,18})")
+_NAME = re.compile(r"([a-z0-9-]+)\.([a-z0-9-]+)\.(?:[1-9][0-9]{0,17}|0\.[0-9]{1,10}\.[0-9]{1,10})")
 
 
 @dataclass(frozen=True)
@@ -54,15 +55,22 @@ class Entry:
 
     @property
     def name(self) -> str:
-        return f"{self.cluster}.{self.node}.{self.epoch}"
+        return _name(self)
+
+
+def _name(of: Union[Entry, NodeRecord]) -> str:
+    # Several jobs may have died before they learned their epoch of one node.
+    job = "" if of.epoch else f".{of.job_id}.{of.restart_count}"
+    return f"{of.cluster}.{of.node}.{of.epoch}{job}"
 
 
 def entry_name(text: str) -> str:
-    """``<cluster>.<node>.<epoch>`` as it comes from a unit's name; VcError ``invalid`` for anything else."""
+    """An entry's name as it comes from a unit's; VcError ``invalid`` for anything else."""
     matched = _NAME.fullmatch(text)
     if matched is None:
         remedy = "see ls /var/lib/vc-scratch/spool"
-        raise VcError("invalid", shown(text), "reading it as a spool entry", "it is not CLUSTER.NODE.EPOCH", remedy)
+        detail = "it is neither CLUSTER.NODE.EPOCH nor CLUSTER.NODE.0.JOB.RESTART"
+        raise VcError("invalid", shown(text), "reading it as a spool entry", detail, remedy)
     cluster_name(matched.group(1))
     node_name(matched.group(2))
     return text
@@ -76,7 +84,7 @@ class Spool:
 
     def admit(self, record: NodeRecord, tap: str, unclean: bool) -> Entry:
         """Make the entry of an ended node and move its overlay into it.  Doing it again, also half done, gives the same entry."""
-        directory = self._places.spool / f"{record.cluster}.{record.node}.{record.epoch}"
+        directory = self._places.spool / _name(record)
         directory.mkdir(mode=0o700, exist_ok=True)
         kept, reason = False, ""
         if record.persistent and not unclean:
@@ -156,7 +164,7 @@ class Spool:
         return target
 
     def _set_aside(self, record: NodeRecord, overlay: Path) -> None:
-        directory = self._free(f"{record.cluster}.{record.node}.{record.epoch}")
+        directory = self._free(_name(record))
         directory.mkdir(mode=0o700)
         os.rename(overlay, directory / OVERLAY)
 

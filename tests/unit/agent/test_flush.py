@@ -169,7 +169,7 @@ def test_an_unknown_epoch_is_learnt_from_the_vault(site: Site) -> None:
     site.end()
     holder = {"job_id": 7, "restart_count": 0, "boot_id": BOOT}
     site.vault.status = {"clusters": {"vc1": {"leases": {"compute0": {"epoch": 9, "holder": holder}}}}}
-    site.give_back("vc1.compute0.0")
+    site.give_back("vc1.compute0.0.7.0")
     assert site.vault.asked[-1][1]["nodes"] == {"compute0": {"epoch": 9, "outcome": "discarded"}}
     assert site.spool.names() == []
 
@@ -181,8 +181,8 @@ def test_a_lease_that_was_never_ours_is_not_given_back(site: Site, holder: Optio
     site.run(node(epoch=0))
     site.end()
     site.vault.status = {"clusters": {"vc1": {"leases": {"compute0": {"epoch": 9, "holder": holder}}}}}
-    site.an_age_passes("vc1.compute0.0")
-    site.give_back("vc1.compute0.0")
+    site.an_age_passes("vc1.compute0.0.7.0")
+    site.give_back("vc1.compute0.0.7.0")
     assert site.vault.verbs() == ["status"]
     assert site.spool.names() == []
 
@@ -190,11 +190,11 @@ def test_a_lease_that_was_never_ours_is_not_given_back(site: Site, holder: Optio
 def test_a_request_that_is_still_on_its_way_is_waited_for(site: Site) -> None:
     site.run(node(epoch=0, persistent=False))
     site.end()
-    refused("timeout", site.give_back, "vc1.compute0.0")
-    assert site.recover() == ["vc1.compute0.0"]
+    refused("timeout", site.give_back, "vc1.compute0.0.7.0")
+    assert site.recover() == ["vc1.compute0.0.7.0"]
     holder = {"job_id": 7, "restart_count": 0, "boot_id": BOOT}
     site.vault.status = {"clusters": {"vc1": {"leases": {"compute0": {"epoch": 9, "holder": holder}}}}}
-    site.give_back("vc1.compute0.0")
+    site.give_back("vc1.compute0.0.7.0")
     assert site.vault.asked[-1][1]["nodes"] == {"compute0": {"epoch": 9, "outcome": "discarded"}}
     assert site.spool.names() == []
 

@@ -44,6 +44,13 @@ def test_killed_between_the_overlay_and_its_description(tmp_path: Path) -> None:
     assert spool.admit(node(), tap="", unclean=False) == entry
 
 
+def test_jobs_that_never_learned_their_epoch_have_an_entry_each(tmp_path: Path) -> None:
+    spool = Spool(places(tmp_path))
+    entries = [spool.admit(node(job_id=job, epoch=0, persistent=False), tap="", unclean=False) for job in (7, 8)]
+    assert spool.entries() == entries
+    assert spool.names() == [entry_name(entry.name) for entry in entries] == ["vc1.compute0.0.7.0", "vc1.compute0.0.8.0"]
+
+
 def test_an_ephemeral_overlay_is_dropped(tmp_path: Path) -> None:
     where = places(tmp_path)
     (overlay_directory(where) / "compute0.qcow2").write_text("x")
