@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
 
-from . import cgroup, fabric, keys
+from . import cgroup, fabric, infiniband, keys
 from .layout import EVERY_HOST, HOME_DIR, HOSTS_DIR, IMAGES_DIR, HostPlan
 from .process import ENVIRONMENT, LabError, run
 
@@ -117,6 +117,7 @@ def furnish(plan: HostPlan, root: Path) -> None:
     shutil.copyfile(keys.host_key(plan.name), key)
     key.chmod(0o600)
     shutil.copyfile(keys.host_key(plan.name).with_suffix(".pub"), key.with_suffix(".pub"))
+    infiniband.furnish(plan, root)
 
 
 def start(name: str, root: Path) -> None:

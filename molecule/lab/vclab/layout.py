@@ -69,8 +69,9 @@ GROUPS = {
     "frontend_hosts": ("fe1",),
     "hypervisors": ("hv1", "hv2"),
     "overlay_hosts": ("fe1", "hv1", "hv2"),
+    "subnet_manager": ("head",),
 }
-DEBIAN13_GROUPS = {group: (DEBIAN13.name,) for group in GROUPS if group != "frontend_hosts"}
+DEBIAN13_GROUPS = {group: (DEBIAN13.name,) for group in GROUPS if group not in ("frontend_hosts", "subnet_manager")}
 
 USERS = {"labuser": 2001, "otheruser": 2002}
 
