@@ -60,9 +60,16 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+results:
+  description: One entry for each kind, in the order asked for; what one host cannot tell keeps nothing back that it can. One entry for
+    what is wrong with the options.
+  returned: always
+  type: list
+  elements: dict
+  sample: [{name: vault, changed: false, state: read, actions: [], msg: "", error_code: ""}]
 vault:
   description: What the vault holds, without secrets.
-  returned: when V(vault) was gathered
+  returned: when V(vault) was asked for and could be read
   type: dict
   contains:
     clusters:
@@ -91,7 +98,7 @@ vault:
       sample: {}
 slurm:
   description: What Slurm knows.
-  returned: when V(slurm) was gathered
+  returned: when V(slurm) was asked for and could be read
   type: dict
   contains:
     jobs:
@@ -118,7 +125,7 @@ slurm:
           remaining_seconds: 21570
 libvirt:
   description: What libvirt runs here.
-  returned: when V(libvirt) was gathered
+  returned: when V(libvirt) was asked for and could be read
   type: dict
   contains:
     frontends:
@@ -136,35 +143,40 @@ error_code:
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils import module_runner
 from ..module_utils.command import Commands
 from ..module_utils.model import names
 from ..module_utils.model.errors import VcError
 from ..module_utils.slurm import jobs
 from ..module_utils.slurm.claimed import claimed
 from ..module_utils.vault.command import open_leases
-from ..module_utils.vault.registry import check_root_name
+from ..module_utils.vault.registry import check_root, check_root_name
 
 
-def gather(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Read each kind that was asked for; VcError from the first that cannot be read."""
+def readers(options: Mapping[str, Any]) -> dict[str, Callable[[], dict[str, Any]]]:
+    """What reads each kind that was asked for, in that order.  VcError for options that are wrong on any host."""
     only = "" if options["cluster"] is None else names.cluster_name(options["cluster"])
     check_root_name(options["vault_root"])
-    readers: dict[str, Callable[[], dict[str, Any]]] = {
+    known: dict[str, Callable[[], dict[str, Any]]] = {
         "vault": lambda: read_vault(only, options["vault_root"]),
         "slurm": lambda: read_slurm(only),
         "libvirt": lambda: read_libvirt(only),
     }
-    return {kind: readers[kind]() for kind in dict.fromkeys(options["gather"])}
+    asked = options["gather"]
+    for number, kind in enumerate(asked):
+        if kind in asked[:number]:
+            detail = f"gather[{asked.index(kind)}] is {kind} too"
+            raise VcError("duplicate", f"gather[{number}]", "reading the options", detail, "name every kind once")
+    return {kind: known[kind] for kind in asked}
 
 
 def read_vault(only: str, root: str) -> dict[str, Any]:
     if os.geteuid() != 0:
         raise VcError("forbidden", "vault", "reading the registry", "it is root's", "set `become: true`")
+    check_root(root)
     return open_leases(root).everything(only)
 
 
@@ -174,8 +186,11 @@ def read_slurm(only: str) -> dict[str, Any]:
 
 
 def read_libvirt(only: str) -> dict[str, Any]:
-    # Only here: on other hosts there is no libvirt to import.
-    from ..module_utils.libvirt.system import read_frontends
+    try:
+        # Only here: on other hosts there is no libvirt to import.
+        from ..module_utils.libvirt.system import read_frontends
+    except ImportError as error:
+        raise VcError("backend", "libvirt", "reading the frontends", str(error), "ask a frontend host") from None
 
     return {"frontends": [domain for domain in read_frontends() if only in ("", domain["cluster"])]}
 
@@ -189,11 +204,29 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    found: dict[str, Any] = {}
+    errors: dict[str, VcError] = {}
+    asked: dict[str, Callable[[], dict[str, Any]]] = {}
     try:
-        found = gather(module.params)
+        asked = readers(module.params)
     except VcError as error:
-        module_runner.refuse(module, error)
-    module.exit_json(changed=False, **found)
+        errors[error.item] = error
+    for kind, read in asked.items():
+        try:
+            found[kind] = read()
+        except VcError as error:
+            errors[kind] = error
+    outcome = {"changed": False, "results": [told(name, errors.get(name)) for name in asked or errors], **found}
+    if errors:
+        first = next(iter(errors.values()))
+        module.fail_json(msg=str(first), error_code=first.code, **outcome)
+    module.exit_json(**outcome)
+
+
+def told(name: str, error: Optional[VcError]) -> dict[str, Any]:
+    """One entry of ``results``."""
+    why = {"msg": str(error), "error_code": error.code} if error else {"msg": "", "error_code": ""}
+    return {"name": name, "changed": False, "state": "unknown" if error else "read", "actions": [], **why}
 
 
 if __name__ == "__main__":

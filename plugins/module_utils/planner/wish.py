@@ -101,8 +101,8 @@ def read_options(options: Mapping[str, Any], user: str) -> Wish:
         grace_seconds=units.parse_duration(options["grace"]),
         overhead_mib=units.parse_size(options["memory_overhead"]),
         per_host=options["per_host"] or 0,
-        on_hosts=tuple(dict.fromkeys(slurm_word(host, "host") for host in options["hosts"])),
-        exclude_hosts=tuple(dict.fromkeys(slurm_word(host, "host") for host in options["exclude_hosts"])),
+        on_hosts=_hosts("hosts", options),
+        exclude_hosts=_hosts("exclude_hosts", options),
         own=options["cluster"] is None,
         vms=vms,
         **words,
@@ -143,3 +143,14 @@ def _own_cluster(vms: Optional[Vms], user: str, account: Optional[str]) -> Clust
     """What is known of it beforehand: all but its number, and what follows from that."""
     none = Vms((), 1, LEAST_MEMORY_MIB)
     return cluster_of(VMS_LABEL, vms or none, user, account or "", addresses.LAST_VNI, addresses.parse_pkey(addresses.LAST_PKEY))
+
+
+def _hosts(option: str, options: Mapping[str, Any]) -> tuple[str, ...]:
+    hosts: list[str] = []
+    for number, given in enumerate(options[option]):
+        host = slurm_word(given, "host")
+        if host in hosts:
+            detail = f"{option}[{hosts.index(host)}] is {host} too"
+            raise VcError("duplicate", f"{option}[{number}]", "reading the options", detail, "name every hypervisor once")
+        hosts.append(host)
+    return tuple(hosts)
