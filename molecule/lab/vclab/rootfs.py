@@ -60,10 +60,12 @@ PACKAGES = [
     "tgt",
     "genisoimage",
 ]
+# What only the host of the simulated fabric asks for.
+FABRIC_PACKAGES = ["opensm", "infiniband-diags", "ibsim-utils"]
 
-# Debian 13 is there for the hypervisors' side alone, so what only a frontend host asks for must not be there by chance.
+# Debian 13 is there for the hypervisors' side alone, so what only other hosts ask for must not be there by chance.
 CHANGES = {
-    "bookworm": ([], []),
+    "bookworm": ([], FABRIC_PACKAGES),
     "trixie": (["libvirt-daemon-system", "genisoimage"], ["libvirt-daemon", "libvirt-daemon-driver-secret"]),
 }
 
