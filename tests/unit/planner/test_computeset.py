@@ -291,6 +291,12 @@ def test_numbers_out_of_range_are_refused(changes: dict[str, Any]) -> None:
     refused("invalid", read_options, options(**{"nodes": "compute0", **changes}), "labuser")
 
 
+@pytest.mark.parametrize("option", ["hosts", "exclude_hosts"])
+def test_a_host_that_is_named_twice_is_refused_by_its_index(option: str) -> None:
+    error = refused("duplicate", read_options, options(**{"nodes": "compute0", option: ["hv1", "hv2", "hv1"]}), "labuser")
+    assert (error.item, error.detail) == (f"{option}[2]", f"{option}[0] is hv1 too")
+
+
 def test_a_host_that_is_wanted_and_excluded_is_refused() -> None:
     refused("conflict", read_options, options(nodes="compute0", hosts=["hv1"], exclude_hosts=["hv1"]), "labuser")
 

@@ -104,6 +104,19 @@ def test_vc_info_reads_the_vault_that_it_is_given(root: Path, monkeypatch: pytes
     found = run("vc_info", gather=["vault"], vault_root=str(root))
     assert list(found["vault"]["clusters"]) == ["vc1"]
     assert asked == [str(root)]
+    assert [result["state"] for result in found["results"]] == ["read"]
+    missing = run("vc_info", gather=["vault"], vault_root=str(root / "missing"))
+    assert (missing["failed"], missing["error_code"]) == (True, "unknown")
+
+
+def test_vc_info_keeps_nothing_back_that_it_could_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = importlib.import_module("ansible_collections.hpc.virtual_cluster.plugins.modules.vc_info")
+    monkeypatch.setattr(info, "read_slurm", lambda _only: {"jobs": []})
+    found = run("vc_info", gather=["vault", "slurm"], vault_root=str(root / "missing"))
+    assert (found["failed"], found["slurm"], "vault" in found) == (True, {"jobs": []}, False)
+    assert [(result["name"], bool(result["error_code"])) for result in found["results"]] == [("vault", True), ("slurm", False)]
+    twice = run("vc_info", gather=["slurm", "slurm"])
+    assert (twice["error_code"], twice["results"][0]["name"]) == ("duplicate", "gather[1]")
 
 
 def test_image_vault(root: Path) -> None:
