@@ -145,3 +145,38 @@ except BlockingIOError:
 print(json.dumps({"heard": heard, "answered": answered}))
 """
 )
+
+# Asks for some addresses as a machine of the network would, and pings whoever answers.
+PING = (
+    _TAP
+    + """
+name, me, address, *targets = json.loads(sys.argv[1])
+handle = tap(name)
+time.sleep(0.3)
+found = {target: "" for target in targets}
+answered = {target: False for target in targets}
+until = time.monotonic() + 5
+asked = 0.0
+while time.monotonic() < until and not all(answered.values()):
+    if time.monotonic() - asked > 0.5:
+        asked = time.monotonic()
+        for target in targets:
+            os.write(handle, ethernet(EVERYBODY, me, 0x0806, arp(1, me, address, target)).ljust(60, b"\\0"))
+            if found[target]:
+                echo = struct.pack("!BBHHH", 8, 0, 0, 7, 1) + b"echo"
+                echo = echo[:2] + struct.pack("!H", checksum(echo)) + echo[4:]
+                os.write(handle, ethernet(found[target], me, 0x0800, ipv4(address, target, echo, protocol=1)).ljust(60, b"\\0"))
+    for _ready in select.select([handle], [], [], 0.1)[0]:
+        frame = os.read(handle, 4096)
+        sender = ":".join("%02x" % byte for byte in frame[6:12])
+        if frame[12:14] == b"\\x08\\x06" and frame[20:22] == b"\\0\\2":
+            source = ".".join(str(byte) for byte in frame[28:32])
+            if source in found:
+                found[source] = sender
+        elif frame[12:14] == b"\\x08\\0" and frame[23] == 1 and frame[34] == 0:
+            source = ".".join(str(byte) for byte in frame[26:30])
+            if source in answered:
+                answered[source] = True
+print(json.dumps({target: found[target] if answered[target] else "" for target in targets}))
+"""
+)

@@ -41,7 +41,7 @@ APPLETS = [
     "basename",
 ]
 
-# Tokens of the seed's YAML (or JSON) are enough here: macaddress, then addresses.
+# Tokens of the seed's JSON are enough here: of each card addresses, then macaddress, then mtu.
 INIT = r"""#!/bin/sh
 export PATH=/bin
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
@@ -57,15 +57,16 @@ for word in $(tokens /seed/meta-data); do
   last=$word
 done
 [ -n "$name" ] && hostname "$name"
-mac=; last=; shown=
+mac=; last=; shown=; address=
 for word in $(tokens /seed/network-config); do
   [ "$word" = : ] && continue
   case $word in
-    [0-9a-fA-F][0-9a-fA-F]:*:*:*:*:*) mac=$word;;
-    [0-9]*.[0-9]*.[0-9]*.[0-9]*/*)
+    [0-9]*.[0-9]*.[0-9]*.[0-9]*/*) address=$word;;
+    [0-9a-fA-F][0-9a-fA-F]:*:*:*:*:*)
+      mac=$word
       for link in /sys/class/net/*; do
         if [ "$(cat "$link/address")" = "$mac" ]; then
-          ip addr add "$word" dev "$(basename "$link")"; ip link set "$(basename "$link")" up; shown="$shown $word"
+          ip addr add "$address" dev "$(basename "$link")"; ip link set "$(basename "$link")" up; shown="$shown $address"
         fi
       done;;
   esac
@@ -74,6 +75,17 @@ for word in $(tokens /seed/network-config); do
   last=$word
 done
 ( while :; do nc -l -p 7 -e cat; done ) 2>/dev/null &
+# Who of the nodes in the seed's hosts file answers, is told on the console; a line there begins with the n of an escaped newline.
+reach() {
+  tries=0
+  while [ $tries -lt 60 ]; do
+    [ "$(echo hello | nc -w 2 "$1" 7 2>/dev/null)" = hello ] && echo "REACHED $1" && return
+    tries=$((tries + 1)); sleep 1
+  done
+}
+for word in $(tr -s '"\\ ' '\n' < /seed/user-data); do
+  case ${word#n} in *[!0-9.]*) ;; [0-9]*.*.*.*) [ "${address%/*}" = "${word#n}" ] || reach "${word#n}" & ;; esac
+done
 echo "$name login:"
 echo "READY $name$shown boot_id=$(cat /proc/sys/kernel/random/boot_id)"
 # The power button's first event is the request to stop.
