@@ -2,18 +2,21 @@
 # SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Manage golden images and node disks in the vault."""
+"""Manage golden images, node disks, snapshots and ISOs in the vault."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: image_vault
-short_description: Manage golden images and node disks in the vault
+short_description: Manage golden images, node disks, snapshots and ISOs in the vault
 version_added: "0.1.0"
 description:
-  - Imports golden images into the vault as numbered revisions, and makes, grows and removes the disks of persistent nodes.
+  - Imports golden images into the vault as numbered revisions, makes, grows and removes the disks of persistent nodes, gives names to
+    their states, and keeps installation media.
   - Runs on the vault host as root. Stored images never change; what changes gets a new revision.
-  - Exactly one of O(goldens) and O(disks) is given. If any item is refused, nothing is written.
+  - Exactly one of O(goldens), O(disks), O(snapshots) and O(isos) is given. If any item is refused, nothing is written.
+  - Nothing is removed on the side. A golden image with disks that were made from it, and a disk with snapshots, are refused by name.
+  - The same with each kind of store; which one a vault has is a variable of role P(hpc.virtual_cluster.vault#role).
 options:
   goldens:
     description: Golden images.
@@ -48,7 +51,9 @@ options:
         type: list
         elements: str
       state:
-        description: Whether the image is in the vault. One that a node runs on, or needs at its next start, is not removed.
+        description:
+          - Whether the image is in the vault. One that a node runs on, needs at its next start, or has a disk that was made from it, is
+            not removed.
         type: str
         choices: [present, absent]
         default: present
@@ -72,7 +77,53 @@ options:
         description: Size, such as V(40GiB). Left out, what the definition says. Disks only grow, and only while nothing runs on them.
         type: str
       state:
-        description: Whether the node has a disk. Removing one loses its content; refused while the node is leased or not flushed.
+        description:
+          - Whether the node has a disk. Removing one loses its content; refused while the node is leased or not flushed, or has snapshots.
+        type: str
+        choices: [present, absent]
+        default: present
+  snapshots:
+    description:
+      - States of node disks that are kept under a name.
+      - A snapshot is of what the vault has. So none is taken while the node is leased or not flushed. One that is there is left as it is.
+    type: list
+    elements: dict
+    suboptions:
+      cluster:
+        description: Name of the virtual cluster.
+        type: str
+        required: true
+      node:
+        description: Name of the node, which must have a disk in the vault.
+        type: str
+        required: true
+      name:
+        description: Name of the snapshot.
+        type: str
+        required: true
+      state:
+        description: Whether the disk has this snapshot.
+        type: str
+        choices: [present, absent]
+        default: present
+  isos:
+    description: Installation media, stored byte for byte. Nothing boots from them in this release.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: Name of the ISO in the vault.
+        type: str
+        required: true
+      source:
+        description:
+          - Absolute path of the file to import, on the vault host; not a symbolic link. Required unless O(isos[].state=absent).
+        type: str
+      checksum:
+        description: What the file must be, as V(sha256:) and 64 hexadecimal digits. It is checked in check mode as well.
+        type: str
+      state:
+        description: Whether the ISO is in the vault. A name that is there is never given other content.
         type: str
         choices: [present, absent]
         default: present
@@ -112,6 +163,20 @@ EXAMPLES = r"""
         node: frontend
         size: 40GiB
 
+- name: Keep the state that a disk has in the vault
+  hpc.virtual_cluster.image_vault:
+    snapshots:
+      - cluster: vc1
+        node: frontend
+        name: before-upgrade
+
+- name: Import an installation medium
+  hpc.virtual_cluster.image_vault:
+    isos:
+      - name: debian-12.iso
+        source: /srv/isos/debian-12.iso
+        checksum: "sha256:{{ debian_12_sha256 }}"
+
 - name: Remove an old revision that nobody needs
   hpc.virtual_cluster.image_vault:
     goldens:
@@ -128,9 +193,9 @@ images:
   elements: dict
   contains:
     name:
-      description: Name of a golden image.
+      description: Name of a golden image, a snapshot or an ISO.
       type: str
-      returned: for goldens
+      returned: for goldens, snapshots and isos
     revision:
       description: Its revision; 0 where all were meant.
       type: int
@@ -157,19 +222,31 @@ images:
     cluster:
       description: Virtual cluster of a disk.
       type: str
-      returned: for disks
+      returned: for disks and snapshots
     node:
       description: Node of a disk.
       type: str
-      returned: for disks
+      returned: for disks and snapshots
     generation:
-      description: Newest generation of a disk.
+      description: Newest generation of a disk; the one that a snapshot keeps.
       type: int
-      returned: for disks that are present
+      returned: for disks and snapshots that are present
     disk_mib:
       description: Size of a disk in MiB.
       type: int
-      returned: for disks that are present
+      returned: for disks and snapshots that are present
+    pristine:
+      description: Whether nothing was brought home to the disk since it was made from its image.
+      type: bool
+      returned: for disks and snapshots that are present
+    size_bytes:
+      description: Size of an ISO.
+      type: int
+      returned: for isos that are present
+    sha256:
+      description: SHA-256 of an ISO.
+      type: str
+      returned: for isos that are present
     state:
       description: V(present), V(absent) or V(failed).
       type: str
@@ -197,10 +274,14 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils import module_runner
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.applier.images import ImageActions
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.applier.isos import IsoActions
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.applier.snapshots import SnapshotActions
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.command import Commands
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model.errors import VcError
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.planner.images import parse_disks, parse_goldens
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.planner.isos import parse_isos
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.planner.plan import Plan
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.planner.snapshots import parse_snapshots
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.registry import Registry, check_root
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.store_choice import open_store
 
@@ -220,37 +301,50 @@ DISK = {
     "size": {"type": "str"},
     "state": STATE,
 }
+SNAPSHOT = {
+    "cluster": {"type": "str", "required": True},
+    "node": {"type": "str", "required": True},
+    "name": {"type": "str", "required": True},
+    "state": STATE,
+}
+ISO = {
+    "name": {"type": "str", "required": True},
+    "source": {"type": "str"},
+    "checksum": {"type": "str"},
+    "state": STATE,
+}
+KINDS = ("goldens", "disks", "snapshots", "isos")
 ARGUMENTS = {
     "goldens": {"type": "list", "elements": "dict", "options": GOLDEN},
     "disks": {"type": "list", "elements": "dict", "options": DISK},
+    "snapshots": {"type": "list", "elements": "dict", "options": SNAPSHOT},
+    "isos": {"type": "list", "elements": "dict", "options": ISO},
     "vault_root": {"type": "path", "default": "/var/lib/vc-vault"},
 }
 
 
 def main() -> None:
     """Plan against the store, write, and return every item as it is then."""
-    module = AnsibleModule(
-        argument_spec=ARGUMENTS,
-        mutually_exclusive=[("goldens", "disks")],
-        required_one_of=[("goldens", "disks")],
-        supports_check_mode=True,
-    )
-    commands = Commands()
+    module = AnsibleModule(argument_spec=ARGUMENTS, mutually_exclusive=[KINDS], required_one_of=[KINDS], supports_check_mode=True)
     root = module.params["vault_root"]
     try:
         check_root(root)
-        store = open_store(commands, root)
+        store = open_store(Commands(), root)
     except VcError as error:
         module_runner.refuse(module, error, images=[])
-    images = ImageActions(Registry(root), store)
-    goldens = module.params["goldens"] is not None
+    registry = Registry(root)
+    images, snapshots, isos = ImageActions(registry, store), SnapshotActions(registry, store), IsoActions(registry, store)
+    kind = next(kind for kind in KINDS if module.params[kind] is not None)
+    parse, plan_items, apply = {
+        "goldens": (parse_goldens, images.plan_goldens, images.apply_goldens),
+        "disks": (parse_disks, images.plan_disks, images.apply_disks),
+        "snapshots": (parse_snapshots, snapshots.plan, snapshots.apply),
+        "isos": (parse_isos, isos.plan, isos.apply),
+    }[kind]
+    planned: list[dict[str, Any]] = []
 
     def look() -> tuple[Plan, list[dict[str, Any]]]:
-        if goldens:
-            return images.plan_goldens(parse_goldens(module.params["goldens"]))
-        return images.plan_disks(parse_disks(module.params["disks"]))
-
-    planned: list[dict[str, Any]] = []
+        return plan_items(parse(module.params[kind]))
 
     def plan() -> Plan:
         wanted, shown = look()
@@ -264,7 +358,7 @@ def main() -> None:
         # What still has something to do has failed on the way.
         return [{**entry, "state": "failed"} if item.actions or item.error else entry for item, entry in zip(left.items, shown)]
 
-    module_runner.run(module, "images", plan, images.apply_goldens if goldens else images.apply_disks, answer, nothing=[])
+    module_runner.run(module, "images", plan, apply, answer, nothing=[])
 
 
 if __name__ == "__main__":

@@ -73,14 +73,17 @@ vault:
   type: dict
   contains:
     clusters:
-      description: By name, each with C(cluster) (the resolved cluster), C(leases) (by node) and C(disks) (by node).
+      description:
+        - By name, each with C(cluster) (the resolved cluster), C(leases) (by node), C(disks) (by node) and C(snapshots) (of disks, by node
+          and name).
       type: dict
       returned: success
       sample:
         vc1:
           cluster: {name: vc1, owner: labuser}
           leases: {compute0: {epoch: 3, state: running, holder: {kind: job, job_id: 42, host: hv1, user: labuser}}}
-          disks: {}
+          disks: {frontend: {disk_mib: 40960, generation: 1, image: debian12@r1, pristine: true}}
+          snapshots: {}
     claims:
       description: VNIs, pkeys, MACs and GUIDs that were given out.
       type: dict
@@ -91,6 +94,11 @@ vault:
       type: dict
       returned: success
       sample: {debian12: {"debian12@r1": {size_mib: 2048}}}
+    isos:
+      description: Installation media.
+      type: dict
+      returned: success
+      sample: {"debian-12.iso": {size: 662700032}}
     exports:
       description: iSCSI targets that are served now.
       type: dict

@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
+from ..model.cluster import Cluster
 from ..model.errors import VcError
 from ..planner import images
 from ..planner.plan import Action, Done, ItemPlan, Plan, unheard
@@ -15,7 +16,7 @@ from ..vault import source_file
 from ..vault.lease_files import LeaseFiles
 from ..vault.lease_record import Lease
 from ..vault.registry import Registry
-from ..vault.store import Goldens, Store, find_golden
+from ..vault.store import Disks, Goldens, Snapshots, Store, find_golden
 
 
 class ImageActions:
@@ -36,7 +37,8 @@ class ImageActions:
 
     def plan_disks(self, requests: Sequence[images.DiskRequest]) -> tuple[Plan, list[dict[str, Any]]]:
         """As ``plan_goldens``, for disks."""
-        planned = [self._plan_disk(request) for request in requests]
+        seen = self._look()
+        planned = [self._plan_disk(request, seen) for request in requests]
         return Plan(tuple(item for item, _shown in planned)), [shown for _item, shown in planned]
 
     def apply_goldens(self, actions: Sequence[Action], done: Done = unheard) -> Mapping[str, VcError]:
@@ -75,19 +77,21 @@ class ImageActions:
     def apply_disks(self, actions: Sequence[Action], done: Done = unheard) -> Mapping[str, VcError]:
         """Clone, grow and remove; an item that fails does not stop the others."""
         failures: dict[str, VcError] = {}
+        goldens = self._store.goldens()
         for action in actions:
             cluster, _slash, node = action.item.partition("/")
             try:
                 if action.verb == "clone":
-                    golden = find_golden(self._store.goldens(), action.details["image"], f"making the disk of {action.item}")
+                    golden = find_golden(goldens, action.details["image"], f"making the disk of {action.item}")
                     self._store.make_disk(cluster, node, golden, int(action.details["disk_mib"]))
                     done(action)
                     continue
                 with self._registry.lock(action.item):
                     size = int(action.details.get("disk_mib", 0))
                     request = images.DiskRequest(cluster, node, "absent" if action.verb == "remove" else "present", "", size)
-                    item, _shown = self._disk(request)
-                    disk = self._store.disks().get(cluster, {}).get(node)
+                    seen = self._look()
+                    item, _shown = self._disk(request, seen)
+                    disk = seen.disks.get(cluster, {}).get(node)
                     if not item.actions or disk is None:
                         continue
                     if action.verb == "grow":
@@ -117,19 +121,22 @@ class ImageActions:
             return images.plan_golden(request, goldens, source, users, granted)
         except VcError as error:
             shown = {"name": request.name, "revision": request.revision or 0, "image": request.item, "state": "failed"}
-            return ItemPlan(request.item, "failed", error=_about(request.item, error)), shown
+            return ItemPlan(request.item, "failed", error=about(request.item, error)), shown
 
-    def _plan_disk(self, request: images.DiskRequest) -> tuple[ItemPlan, dict[str, Any]]:
+    def _plan_disk(self, request: images.DiskRequest, seen: _Seen) -> tuple[ItemPlan, dict[str, Any]]:
         try:
-            return self._disk(request)
+            return self._disk(request, seen)
         except VcError as error:
             shown = {"cluster": request.cluster, "node": request.node, "state": "failed"}
-            return ItemPlan(request.item, "failed", error=_about(request.item, error)), shown
+            return ItemPlan(request.item, "failed", error=about(request.item, error)), shown
 
-    def _disk(self, request: images.DiskRequest) -> tuple[ItemPlan, dict[str, Any]]:
-        clusters = self._registry.read().clusters
-        leases = {request.cluster: self._files.of(request.cluster)}
-        return images.plan_disk(request, clusters, self._store.goldens(), self._store.disks(), leases)
+    def _look(self) -> _Seen:
+        return _Seen(self._registry.read().clusters, self._store.goldens(), self._store.disks(), self._store.snapshots())
+
+    def _disk(self, request: images.DiskRequest, seen: _Seen) -> tuple[ItemPlan, dict[str, Any]]:
+        leases = {request.cluster: {request.node: self._files.read(request.cluster, request.node)}}
+        snapshots = seen.snapshots.get(request.cluster, {}).get(request.node, {})
+        return images.plan_disk(request, seen.clusters, seen.goldens, seen.disks, leases, snapshots)
 
     def _users(self, goldens: Goldens) -> dict[str, list[str]]:
         clusters = self._registry.read().clusters
@@ -137,7 +144,18 @@ class ImageActions:
         return images.users_of_goldens(clusters, goldens, self._store.disks(), leases)
 
 
-def _about(item: str, error: VcError) -> VcError:
+@dataclass(frozen=True)
+class _Seen:
+    """What one look at registry and store has shown, for any number of disks."""
+
+    clusters: Mapping[str, Cluster]
+    goldens: Goldens
+    disks: Disks
+    snapshots: Snapshots
+
+
+def about(item: str, error: VcError) -> VcError:
+    """The error, naming the item."""
     if item in error.item:
         return error
     return VcError(error.code, f"{item} ({error.item})", error.tried, error.detail, error.remedy)

@@ -90,6 +90,11 @@ def computeset_name(text: Any) -> str:
     )
 
 
+def stored_name(text: Any, kind: str) -> str:
+    """What an administrator calls something in the store: an ISO, a snapshot."""
+    return _checked(text, kind, _IMAGE, _IMAGE_LENGTH, f"use a-z, 0-9 and inner . _ -, at most {_IMAGE_LENGTH} characters")
+
+
 def user_name(text: Any) -> str:
     """A login name on the site's hosts."""
     return _checked(text, "a user name", _USER, _USER_LENGTH, "give a login name as getent passwd shows it (a-z, 0-9, _ . -), not a uid")

@@ -13,10 +13,10 @@ from ..model.cluster import Cluster
 from ..model.errors import VcError
 from ..vault.lease_record import Lease
 from ..vault.store import Disk, Disks, Fingerprint, Golden, Goldens, find_golden
+from .items import STATES, at, choice, listed, refuse_duplicate, refuse_leased
 from .plan import Action, ItemPlan
 
 FORMATS = ("raw", "qcow2")
-STATES = ("present", "absent")
 Leases = Mapping[str, Mapping[str, Lease]]
 
 
@@ -70,7 +70,7 @@ def parse_goldens(items: Sequence[Mapping[str, Any]]) -> list[GoldenRequest]:
     """Validate the module's list.  VcError ``invalid`` or ``duplicate``; the item is the place in the list."""
     requests: list[GoldenRequest] = []
     for number, item in enumerate(items):
-        request = _at(f"goldens[{number}]", _golden, item)
+        request = at(f"goldens[{number}]", _golden, item)
         for earlier, other in enumerate(requests):
             if other.name == request.name and (other.revision == request.revision or None in (other.revision, request.revision)):
                 remedy = "name an image once, or give each of its entries its own revision"
@@ -86,12 +86,8 @@ def parse_disks(items: Sequence[Mapping[str, Any]]) -> list[DiskRequest]:
     """As ``parse_goldens``, for disks."""
     requests: list[DiskRequest] = []
     for number, item in enumerate(items):
-        request = _at(f"disks[{number}]", _disk, item)
-        for earlier, other in enumerate(requests):
-            if other.item == request.item:
-                raise VcError(
-                    "duplicate", f"disks[{number}] {request.item}", "reading it", f"disks[{earlier}] is the same", "name a node once"
-                )
+        request = at(f"disks[{number}]", _disk, item)
+        refuse_duplicate("disks", number, request.item, [other.item for other in requests])
         requests.append(request)
     return requests
 
@@ -149,12 +145,21 @@ def _plan_access(request: GoldenRequest, before: Mapping[str, Any]) -> tuple[Ite
 
 
 def plan_disk(
-    request: DiskRequest, clusters: Mapping[str, Cluster], goldens: Goldens, disks: Disks, leases: Leases
+    request: DiskRequest,
+    clusters: Mapping[str, Cluster],
+    goldens: Goldens,
+    disks: Disks,
+    leases: Leases,
+    snapshots: Collection[str],
 ) -> tuple[ItemPlan, dict[str, Any]]:
     """The steps for one node's disk, and how ``images`` will show it.
 
+    Parameters
+    ----------
+    snapshots : names of those of this disk
+
     Raises VcError ``unknown`` (cluster, node, image), ``invalid`` (a node that keeps no disk), ``conflict`` (another image, or smaller),
-    ``leased`` and ``not_flushed`` (somebody runs on it).
+    ``in_use`` (it has snapshots), ``leased`` and ``not_flushed`` (somebody runs on it).
     """
     disk = disks.get(request.cluster, {}).get(request.node)
     lease = leases.get(request.cluster, {}).get(request.node, Lease(request.cluster, request.node))
@@ -162,7 +167,10 @@ def plan_disk(
     if request.state == "absent":
         if disk is None:
             return ItemPlan(request.item, "absent"), gone
-        _refuse_leased(lease, "removing its disk")
+        refuse_leased(lease, "removing its disk")
+        if snapshots:
+            detail = f"it has snapshots: {listed(snapshots)}"
+            raise VcError("in_use", request.item, "removing its disk", detail, "remove those first: image_vault snapshots, state: absent")
         return ItemPlan(request.item, "absent", (Action(request.item, "remove"),), _shown_disk(disk), None), gone
     tried = "making its disk"
     if request.cluster not in clusters:
@@ -180,11 +188,11 @@ def plan_disk(
             raise VcError("conflict", request.item, "changing its disk", detail, f"ask for {disk.disk_mib}MiB or more")
         if size <= disk.disk_mib:
             return ItemPlan(request.item, "present", (), _shown_disk(disk), _shown_disk(disk)), _shown_disk(disk)
-        _refuse_leased(lease, "growing its disk")
+        refuse_leased(lease, "growing its disk")
         grown = Disk(disk.cluster, disk.node, disk.generation, size, disk.image)
         actions = (Action(request.item, "grow", {"disk_mib": size}),)
         return ItemPlan(request.item, "present", actions, _shown_disk(disk), _shown_disk(grown)), _shown_disk(grown)
-    _refuse_leased(lease, tried)
+    refuse_leased(lease, tried)
     golden = find_golden(goldens, image, f"making the disk of {request.item}")
     if size and size < golden.size_mib:
         detail = f"{golden.ref} has {golden.size_mib} MiB, {size} MiB is asked for"
@@ -223,24 +231,15 @@ def _plan_golden_removal(
 ) -> tuple[ItemPlan, dict[str, Any]]:
     wanted = [golden for number, golden in sorted(revisions.items()) if request.revision in (None, number)]
     for golden in wanted:
-        needed = sorted(users.get(golden.ref, ()))
+        needed = users.get(golden.ref, ())
         if needed:
-            more = f" and {len(needed) - 5} more" if len(needed) > 5 else ""
-            detail = f"{golden.ref} is needed by {', '.join(needed[:5])}{more}"
-            raise VcError("in_use", request.item, "removing it", detail, "give those nodes another image first, or remove them with their disks")
+            detail = f"{golden.ref} is needed by {listed(needed)}"
+            remedy = "give those nodes another image first, or remove them with their disks"
+            raise VcError("in_use", request.item, "removing it", detail, remedy)
     actions = tuple(Action(request.item, "remove", {"revision": golden.revision}) for golden in wanted)
     before = {golden.ref: _shown(golden, granted) for golden in wanted} or None
     gone: dict[str, Any] = {"name": request.name, "revision": request.revision or 0, "image": request.item, "state": "absent"}
     return ItemPlan(request.item, "absent", actions, before, None), gone
-
-
-def _refuse_leased(lease: Lease, tried: str) -> None:
-    if lease.holder is None:
-        return
-    if lease.exported:
-        raise VcError("leased", lease.item, tried, f"held by {lease.holder}", "end that first")
-    remedy = f"bring home or drop what is in the spool of {lease.holder.host}, or vc-vault break {lease.cluster} {lease.node} --reason TEXT"
-    raise VcError("not_flushed", lease.item, tried, f"changes of {lease.holder} are not in the vault", remedy)
 
 
 def _same_file(golden: Golden, request: GoldenRequest, fingerprint: Fingerprint) -> bool:
@@ -262,7 +261,7 @@ def _shown_golden(name: str, revision: int, source_format: str, size_mib: int, g
 
 
 def _shown_disk(disk: Disk) -> dict[str, Any]:
-    return {**disk.__dict__, "state": "present"}
+    return {**disk.__dict__, "pristine": disk.pristine, "state": "present"}
 
 
 def _golden(item: Mapping[str, Any]) -> GoldenRequest:
@@ -274,7 +273,7 @@ def _golden(item: Mapping[str, Any]) -> GoldenRequest:
     revision = item.get("revision")
     if revision is not None:
         ref = names.image_ref(f"{ref.name}@r{revision}")
-    state = _choice(item, "state", STATES)
+    state = choice(item, "state", STATES)
     source = item.get("source") or ""
     if state == "absent":
         return GoldenRequest(ref.name, state, revision=ref.revision)
@@ -282,7 +281,7 @@ def _golden(item: Mapping[str, Any]) -> GoldenRequest:
         raise VcError("invalid", "source", "reading it", "it is missing", "give the path of an image file on the vault host")
     listed = item.get("access")
     granted = None if listed is None else tuple(sorted({access.parse(entry) for entry in listed}))
-    return GoldenRequest(ref.name, state, source, _choice(item, "format", FORMATS), ref.revision, granted)
+    return GoldenRequest(ref.name, state, source, choice(item, "format", FORMATS), ref.revision, granted)
 
 
 def _disk(item: Mapping[str, Any]) -> DiskRequest:
@@ -290,21 +289,7 @@ def _disk(item: Mapping[str, Any]) -> DiskRequest:
     return DiskRequest(
         names.cluster_name(item.get("cluster")),
         names.node_name(item.get("node")),
-        _choice(item, "state", STATES),
+        choice(item, "state", STATES),
         str(names.image_ref(image)) if image else "",
         units.parse_size(size) if size else 0,
     )
-
-
-def _choice(item: Mapping[str, Any], key: str, choices: tuple[str, ...]) -> str:
-    value = item.get(key)
-    if value not in choices:
-        raise VcError("invalid", f"{key} {names.shown(value)}", "reading it", "there is no such choice", f"use one of {', '.join(choices)}")
-    return str(value)
-
-
-def _at(place: str, read: Any, item: Mapping[str, Any]) -> Any:
-    try:
-        return read(item)
-    except VcError as error:
-        raise VcError(error.code, f"{place}: {error.item}", error.tried, error.detail, error.remedy) from None

@@ -186,16 +186,19 @@ class Leases:
         return {"clusters": found}
 
     def everything(self, only: str = "") -> dict[str, Any]:
-        """For admins: clusters, leases, claims, disks, golden images, exports; no secrets."""
+        """For admins: clusters, leases, claims, disks, golden images, ISOs, exports; no secrets."""
         snapshot = self._registry.read()
         if only:
             snapshot = Snapshot({only: snapshot.cluster(only, "reading the vault")}, snapshot.epoch_floor)
-        disks = self._store.disks()
+        disks, snapshots = self._store.disks(), self._store.snapshots()
         clusters = {
             name: {
                 "cluster": cluster.to_dict(),
                 "leases": {node.name: self._files.read(name, node.name).public() for node in cluster.nodes},
-                "disks": {node: dict(disk.__dict__) for node, disk in disks.get(name, {}).items()},
+                "disks": {node: {**disk.__dict__, "pristine": disk.pristine} for node, disk in disks.get(name, {}).items()},
+                "snapshots": {
+                    node: {kept.name: dict(kept.__dict__) for kept in held.values()} for node, held in snapshots.get(name, {}).items()
+                },
             }
             for name, cluster in sorted(snapshot.clusters.items())
         }
@@ -203,7 +206,9 @@ class Leases:
             name: {golden.ref: golden.to_dict() for golden in revisions.values()} for name, revisions in self._store.goldens().items()
         }
         exports = {target.iqn: {"path": target.path, "readonly": target.readonly} for target in self._exports.present()}
-        return {"clusters": clusters, "claims": self._registry.claims(snapshot), "goldens": goldens, "exports": exports}
+        isos = {name: iso.to_dict() for name, iso in self._store.isos().items()}
+        claims = self._registry.claims(snapshot)
+        return {"clusters": clusters, "claims": claims, "goldens": goldens, "isos": isos, "exports": exports}
 
     def _insist_on_registry(self, item: str) -> None:
         """A host drops what is refused as stale, so an empty mount point must not be taken for a registry without leases."""
@@ -214,7 +219,7 @@ class Leases:
             raise VcError("backend", item, "reading its leases", "the registry has no virtual cluster at all", remedy)
 
     def _make_disks(self, cluster: Cluster, nodes: Sequence[str], holder: Holder, answers: dict[str, dict[str, Any]]) -> None:
-        disks = self._store.disks().get(cluster.name, {})
+        goldens, disks = self._store.goldens(), self._store.disks().get(cluster.name, {})
         for name in nodes:
             try:
                 node = cluster.node(name)
@@ -226,7 +231,7 @@ class Leases:
                     detail = f"it had a disk (generation {lease.generation}) that the store no longer has"
                     remedy = "restore the store; to begin anew from the image: image_vault disks"
                     raise VcError("unknown", lease.item, "leasing it", detail, remedy)
-                golden = find_golden(self._store.goldens(), node.image, f"making the disk of {lease.item}")
+                golden = find_golden(goldens, node.image, f"making the disk of {lease.item}")
                 self._store.make_disk(cluster.name, name, golden, node.disk_mib)
             except VcError as error:
                 # Somebody else has made it in the meantime: as good.

@@ -55,13 +55,18 @@ def source_size_mib(source: str, source_format: str) -> int:
 
 def sha256_of(path: str) -> str:
     """Of the whole content, as hexadecimal digits; holes are read as zeros."""
-    digest = hashlib.sha256()
     with open(path, "rb") as stream:
-        while True:
-            block = stream.read(_BLOCK)
-            if not block:
-                return digest.hexdigest()
-            digest.update(block)
+        return sha256_of_stream(stream)
+
+
+def sha256_of_stream(stream: BinaryIO) -> str:
+    """As ``sha256_of``, of what is left of an open file."""
+    digest = hashlib.sha256()
+    while True:
+        block = stream.read(_BLOCK)
+        if not block:
+            return digest.hexdigest()
+        digest.update(block)
 
 
 @dataclass(frozen=True)

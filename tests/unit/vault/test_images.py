@@ -5,13 +5,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.applier.images import ImageActions
-from ansible_collections.hpc.virtual_cluster.plugins.module_utils.planner import images
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.applier.isos import IsoActions
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.applier.snapshots import SnapshotActions
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model.errors import VcError
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.planner import images, isos, snapshots
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.planner.plan import Plan
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault import source_file
 
 from tests.unit.hostile import every_hostile
 from tests.unit.refusal import refused
@@ -26,24 +31,44 @@ def disk(node: str, **changes: Any) -> dict[str, Any]:
     return {"cluster": "vc1", "node": node, "image": None, "size": None, "state": "present", **changes}
 
 
+def snapshot(name: str, node: str = "disk0", **changes: Any) -> dict[str, Any]:
+    return {"cluster": "vc1", "node": node, "name": name, "state": "present", **changes}
+
+
+def iso(name: str, file: str = "", **changes: Any) -> dict[str, Any]:
+    return {"name": name, "source": file, "checksum": None, "state": "present", **changes}
+
+
 class Vault:
     """What the module does, without Ansible around it."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
         self.actions = ImageActions(site.registry, site.store)
+        self.snapshots = SnapshotActions(site.registry, site.store)
+        self.isos = IsoActions(site.registry, site.store)
 
     def plan(self, *items: dict[str, Any]) -> tuple[Plan, list[dict[str, Any]]]:
+        if "checksum" in items[0]:
+            return self.isos.plan(isos.parse_isos(items))
+        if "node" in items[0] and "name" in items[0]:
+            return self.snapshots.plan(snapshots.parse_snapshots(items))
         if "node" in items[0]:
             return self.actions.plan_disks(images.parse_disks(items))
         return self.actions.plan_goldens(images.parse_goldens(items))
+
+    def apply(self, plan: Plan, item: dict[str, Any]) -> Mapping[str, VcError]:
+        if "checksum" in item:
+            return self.isos.apply(plan.actions)
+        if "node" in item:
+            return (self.snapshots.apply if "name" in item else self.actions.apply_disks)(plan.actions)
+        return self.actions.apply_goldens(plan.actions)
 
     def run(self, *items: dict[str, Any]) -> tuple[list[str], list[dict[str, Any]]]:
         """Verbs done and what is there then; check mode must have said exactly that, and a second run must do nothing."""
         plan, predicted = self.plan(*items)
         assert not plan.errors, plan.errors
-        apply = self.actions.apply_disks if "node" in items[0] else self.actions.apply_goldens
-        assert apply(plan.actions) == {}
+        assert self.apply(plan, items[0]) == {}
         before = self.site.content()
         again, shown = self.plan(*items)
         assert again.actions == []
@@ -106,7 +131,7 @@ def test_who_may_use_an_image(vault: Vault) -> None:
 
 
 @every_hostile
-def test_nobody_with_a_hostile_name_may_use_an_image(vault: Vault, hostile: str) -> None:
+def test_nobody_with_a_hostile_name_may_use_an_image(hostile: str) -> None:
     for entry in (hostile, f"user:{hostile}", f"account:{hostile}"):
         refused("invalid", images.parse_goldens, [golden(source="/x", access=[entry])])
     both = [golden(source="/x", revision=1, access=["all"]), golden(source="/y", revision=2, access=[])]
@@ -171,7 +196,7 @@ def test_a_lease_that_came_after_the_plan_saves_the_image(vault: Vault) -> None:
 def test_disks(vault: Vault) -> None:
     verbs, shown = vault.run(disk("disk0", size="3MiB"), disk("frontend"))
     assert verbs == ["clone", "clone"]
-    new = {"cluster": "vc1", "node": "disk0", "generation": 1, "disk_mib": 3, "image": "debian12@r1", "state": "present"}
+    new = {"cluster": "vc1", "node": "disk0", "generation": 1, "disk_mib": 3, "image": "debian12@r1", "pristine": True, "state": "present"}
     assert shown == [new, {**new, "node": "frontend", "disk_mib": 2}]
     assert vault.run(disk("disk0", size="8MiB"))[0] == ["grow"]
     assert vault.run(disk("disk0"))[0] == []
@@ -195,6 +220,71 @@ def test_a_disk_in_use_is_left_alone(vault: Vault) -> None:
     assert vault.site.lease("disk0", job_id=18)["nodes"]["disk0"]["ok"]
 
 
+def test_snapshots(vault: Vault) -> None:
+    vault.run(disk("disk0", size="3MiB"))
+    verbs, shown = vault.run(snapshot("before"), snapshot("other"))
+    assert verbs == ["take", "take"]
+    kept = {"cluster": "vc1", "node": "disk0", "name": "before", "generation": 1, "disk_mib": 3, "image": "debian12@r1"}
+    assert shown == [{**kept, "pristine": True, "state": "present"}, {**kept, "name": "other", "pristine": True, "state": "present"}]
+    assert vault.run(snapshot("before"))[0] == []
+    assert vault.site.leases.everything()["clusters"]["vc1"]["snapshots"]["disk0"]["before"] == kept
+    # Nothing goes on the side.
+    error = vault.plan(disk("disk0", state="absent"))[0].errors[0]
+    assert (error.code, "before, other" in error.detail) == ("in_use", True)
+    assert vault.codes(snapshot("new", node="disk1"), snapshot("new", node="compute0"), snapshot("new")) == ["unknown", "unknown", "ok"]
+    assert vault.run(snapshot("before", state="absent"), snapshot("nosuch", state="absent"))[0] == ["remove"]
+    assert vault.run(snapshot("other", state="absent"))[0] == ["remove"]
+    assert vault.run(disk("disk0", state="absent"))[0] == ["remove"]
+
+
+def test_no_snapshot_of_what_the_vault_does_not_have(vault: Vault) -> None:
+    vault.run(disk("disk0"))
+    plan, _shown = vault.plan(snapshot("late"))
+    vault.site.lease("disk0")
+    assert vault.codes(snapshot("new")) == ["leased"]
+    # Nor when the lease came after the plan.
+    assert vault.apply(plan, snapshot("late"))["vc1/disk0@late"].code == "leased"
+    vault.site.leases.release(caller(), {"cluster": "vc1", "nodes": {"disk0": {"epoch": 1, "outcome": "kept"}}})
+    assert vault.codes(snapshot("new")) == ["not_flushed"]
+    vault.site.leases.break_("vc1", "disk0", "its changes are not wanted")
+    assert vault.run(snapshot("new"))[0] == ["take"]
+    # One that is there is no concern of a lease's.
+    vault.site.lease("disk0", job_id=18)
+    assert vault.run(snapshot("new", state="absent"))[0] == ["remove"]
+
+
+def test_isos(vault: Vault) -> None:
+    file = source(vault.site, "a.iso", b"CD001", size=3 * MIB)
+    whole = source_file.sha256_of(file)
+    wrong = iso("debian-12.iso", file, checksum=f"sha256:{'0' * 64}")
+    assert vault.codes(wrong, iso("other.iso", file)) == ["invalid", "ok"]
+    verbs, shown = vault.run(iso("debian-12.iso", file, checksum=f"sha256:{whole.upper()}"))
+    assert verbs == ["import"]
+    assert shown == [{"name": "debian-12.iso", "size_bytes": 3 * MIB, "sha256": whole, "state": "present"}]
+    assert vault.run(iso("debian-12.iso", file))[0] == []
+    os.utime(file)
+    assert vault.run(iso("debian-12.iso", file))[0] == []
+    # Not even when the store has it already under that name.
+    assert vault.codes(wrong) == ["invalid"]
+    other = source(vault.site, "b.iso", b"CD002", size=3 * MIB)
+    assert vault.codes(iso("debian-12.iso", other)) == ["conflict"]
+    link = vault.site.root.parent / "link.iso"
+    link.symlink_to(file)
+    assert vault.codes(iso("new.iso", str(link)), iso("new2.iso", "/nosuch.iso")) == ["invalid", "unknown"]
+    assert vault.site.leases.everything()["isos"]["debian-12.iso"]["sha256"] == whole
+    gone = [iso("debian-12.iso", state="absent"), iso("nosuch.iso", state="absent")]
+    assert vault.run(*gone)[0] == ["remove"]
+    assert vault.site.store.isos() == {}
+
+
+def test_an_iso_that_changes_after_the_plan_is_not_imported(vault: Vault) -> None:
+    file = source(vault.site, "a.iso", b"CD001")
+    plan, _shown = vault.plan(iso("a.iso", file), iso("b.iso", source(vault.site, "b.iso", b"CD002")))
+    source(vault.site, "a.iso", b"CD003")
+    assert {name: error.code for name, error in vault.apply(plan, iso("a.iso")).items()} == {"a.iso": "invalid"}
+    assert list(vault.site.store.isos()) == ["b.iso"]
+
+
 def test_an_item_that_fails_does_not_stop_the_others(vault: Vault) -> None:
     other = source(vault.site, "other", b"other")
     third = source(vault.site, "third", b"third")
@@ -212,6 +302,8 @@ def test_duplicates_are_named_by_place() -> None:
     refused("duplicate", images.parse_goldens, [golden(source="/a"), golden(source="/b", revision=3)])
     assert len(images.parse_goldens([golden(source="/a", revision=2), golden(source="/b", revision=3)])) == 2
     assert "disks[1]" in refused("duplicate", images.parse_disks, [disk("a"), disk("a", size="1GiB")]).item
+    assert "snapshots[1]" in refused("duplicate", snapshots.parse_snapshots, [snapshot("a"), snapshot("a", state="absent")]).item
+    assert "isos[1]" in refused("duplicate", isos.parse_isos, [iso("a", "/a"), iso("a", "/b")]).item
 
 
 @every_hostile
@@ -220,6 +312,10 @@ def test_hostile(hostile: str) -> None:
         assert "goldens[0]" in refused("invalid", images.parse_goldens, [item]).item
     for changes in ({"node": hostile}, {"cluster": hostile}, {"state": hostile}):
         assert "disks[0]" in refused("invalid", images.parse_disks, [{**disk("a"), **changes}]).item
+        assert "snapshots[0]" in refused("invalid", snapshots.parse_snapshots, [{**snapshot("a"), **changes}]).item
+    assert "snapshots[0]" in refused("invalid", snapshots.parse_snapshots, [snapshot(hostile)]).item
+    for medium in (iso(hostile, "/a"), iso("a", "/a", state=hostile), iso("a", "/a", checksum=hostile or "md5:1")):
+        assert "isos[0]" in refused("invalid", isos.parse_isos, [medium]).item
     if hostile:
         refused("invalid", images.parse_disks, [disk("a", image=hostile)])
         refused("invalid", images.parse_disks, [disk("a", size=hostile)])
@@ -228,7 +324,8 @@ def test_hostile(hostile: str) -> None:
 
 
 @every_hostile
-def test_hostile_sources(vault: Vault, hostile: str) -> None:
+def test_hostile_sources(site: Site, hostile: str) -> None:
+    vault = Vault(site)
     if not hostile:
         refused("invalid", images.parse_goldens, [golden(source=hostile)])
         return
@@ -236,5 +333,6 @@ def test_hostile_sources(vault: Vault, hostile: str) -> None:
         # Whoever may read /etc/passwd may also import it.
         return
     assert vault.codes(golden("new", source=hostile))[0] in ("invalid", "unknown")
+    assert vault.codes(iso("new", hostile))[0] in ("invalid", "unknown")
     refused_source = vault.plan(golden("new", source=hostile))[0].errors[0]
     assert str(refused_source).isprintable()

@@ -60,12 +60,12 @@ def test_a_vault_that_is_not_mounted_calls_nothing_stale(site: Site) -> None:
     assert release(site, compute0=(1, "discarded"))["nodes"]["compute0"] == {"ok": True}
 
 
-def test_asking_again_answers_the_same_and_leaves_every_byte(site: Site) -> None:
-    first = site.lease("compute0", "disk0")
-    before, writes = site.content(), site.tgtd.writes
-    assert site.lease("compute0", "disk0") == first
-    assert site.content() == before
-    assert site.tgtd.writes == writes
+def test_asking_again_answers_the_same_and_leaves_every_byte(any_site: Site) -> None:
+    first = any_site.lease("compute0", "disk0")
+    before, writes = any_site.content(), any_site.tgtd.writes
+    assert any_site.lease("compute0", "disk0") == first
+    assert any_site.content() == before
+    assert any_site.tgtd.writes == writes
 
 
 def test_asking_again_repairs_the_export(site: Site) -> None:
@@ -137,28 +137,28 @@ def test_who_may_lease(site: Site) -> None:
     assert (code(answer, "frontend"), code(answer, "nobody"), code(answer, "compute1")) == ("forbidden", "unknown", "ok")
 
 
-def test_release(site: Site) -> None:
-    site.lease("compute0", "disk0")
-    assert code(release(site, "hv2", compute0=(1, "discarded")), "compute0") == "forbidden"
-    assert code(release(site, compute0=(2, "discarded")), "compute0") == "stale_epoch"
-    assert code(release(site, compute0=(1, "lost")), "compute0") == "invalid"
-    answer = release(site, compute0=(1, "discarded"), disk0=(1, "kept"))
+def test_release(any_site: Site) -> None:
+    any_site.lease("compute0", "disk0")
+    assert code(release(any_site, "hv2", compute0=(1, "discarded")), "compute0") == "forbidden"
+    assert code(release(any_site, compute0=(2, "discarded")), "compute0") == "stale_epoch"
+    assert code(release(any_site, compute0=(1, "lost")), "compute0") == "invalid"
+    answer = release(any_site, compute0=(1, "discarded"), disk0=(1, "kept"))
     assert (code(answer, "compute0"), code(answer, "disk0")) == ("ok", "ok")
-    assert site.tgtd.targets() == []
-    assert site.tgtd.accounts() == set()
-    assert not list((site.root / "registry" / "secrets" / "vc1").glob("*.chap"))
-    before = site.content()
-    again = release(site, compute0=(1, "discarded"), disk0=(1, "kept"))
+    assert any_site.tgtd.targets() == []
+    assert any_site.tgtd.accounts() == set()
+    assert not list((any_site.root / "registry" / "secrets" / "vc1").glob("*.chap"))
+    before = any_site.content()
+    again = release(any_site, compute0=(1, "discarded"), disk0=(1, "kept"))
     assert (code(again, "compute0"), code(again, "disk0")) == ("ok", "ok")
-    assert site.content() == before
-    taken = site.lease("compute0", "disk0", job_id=18)
+    assert any_site.content() == before
+    taken = any_site.lease("compute0", "disk0", job_id=18)
     assert (code(taken, "compute0"), code(taken, "disk0")) == ("ok", "not_flushed")
     assert taken["nodes"]["compute0"]["epoch"] == 2
-    assert code(site.lease("disk0"), "disk0") == "not_flushed"
-    assert code(site.lease("disk0", boot_id=BOOTS[1], job_id=19), "disk0") == "not_flushed"
-    assert code(release(site, compute0=(1, "discarded")), "compute0") == "stale_epoch"
-    assert code(release(site, disk0=(1, "discarded")), "disk0") == "ok"
-    assert code(site.lease("disk0", job_id=18), "disk0") == "ok"
+    assert code(any_site.lease("disk0"), "disk0") == "not_flushed"
+    assert code(any_site.lease("disk0", boot_id=BOOTS[1], job_id=19), "disk0") == "not_flushed"
+    assert code(release(any_site, compute0=(1, "discarded")), "compute0") == "stale_epoch"
+    assert code(release(any_site, disk0=(1, "discarded")), "disk0") == "ok"
+    assert code(any_site.lease("disk0", job_id=18), "disk0") == "ok"
 
 
 def test_state(site: Site) -> None:
@@ -221,34 +221,32 @@ def test_without_a_daemon_nothing_new_is_held(site: Site) -> None:
     assert site.lease("compute1", job_id=18)["nodes"]["compute1"]["epoch"] == 2
 
 
-def test_a_lost_disk_is_not_replaced_silently(site: Site) -> None:
-    site.lease("disk0")
-    release(site, disk0=(1, "discarded"))
-    for path in (site.root / "store" / "disks" / "vc1" / "disk0").iterdir():
-        path.unlink()
-    (site.root / "store" / "disks" / "vc1" / "disk0").rmdir()
-    answer = site.lease("disk0", job_id=18)
+def test_a_lost_disk_is_not_replaced_silently(any_site: Site) -> None:
+    any_site.lease("disk0")
+    release(any_site, disk0=(1, "discarded"))
+    any_site.store.remove_disk(any_site.store.disks()["vc1"]["disk0"])
+    answer = any_site.lease("disk0", job_id=18)
     assert code(answer, "disk0") == "unknown"
     assert "restore the store" in answer["nodes"]["disk0"]["error"]["remedy"]
 
 
-def test_restore_exports(site: Site) -> None:
-    held = site.lease("compute0", "compute1", "disk0")
-    release(site, compute1=(1, "kept"))
+def test_restore_exports(any_site: Site) -> None:
+    held = any_site.lease("compute0", "compute1", "disk0")
+    release(any_site, compute1=(1, "kept"))
     fresh = MemoryTgtd()
     fresh.new_target(1, "iqn.2026-11.vc:vc1:compute9:e7")
     fresh.new_target(2, "iqn.2001-04.com.example:not-ours")
     fresh.secrets.update({"vc.vc1.compute9.e7": "x", "theirs": "y"})
-    site.tgtd = fresh
-    done = site.leases.restore_exports()
+    any_site.tgtd = fresh
+    done = any_site.leases.restore_exports()
     assert done["removed"] == ["iqn.2026-11.vc:vc1:compute9:e7"]
     assert done["exports"] == ["iqn.2026-11.vc:vc1:compute0:e1", "iqn.2026-11.vc:vc1:disk0:e1"]
     assert "iqn.2001-04.com.example:not-ours" in {target.iqn for target in fresh.targets()}
     assert fresh.secrets["vc.vc1.disk0.e1"] == held["nodes"]["disk0"]["export"]["chap_secret"]
     writes = fresh.writes
-    before = site.content()
-    assert site.leases.restore_exports() == {**done, "removed": []}
-    assert (fresh.writes, site.content()) == (writes, before)
+    before = any_site.content()
+    assert any_site.leases.restore_exports() == {**done, "removed": []}
+    assert (fresh.writes, any_site.content()) == (writes, before)
 
 
 def test_one_lease_that_cannot_be_read_keeps_its_export_and_stops_no_other(site: Site) -> None:
@@ -304,15 +302,15 @@ def _claim(root: Path, number: int, won: multiprocessing.SimpleQueue[tuple[int, 
     won.put((number, [node for node, entry in answer["nodes"].items() if entry["ok"]]))
 
 
-def test_two_hosts_at_once_one_gets_it(site: Site) -> None:
+def test_two_hosts_at_once_one_gets_it(any_site: Site) -> None:
     won: multiprocessing.SimpleQueue[tuple[int, list[str]]] = multiprocessing.SimpleQueue()
-    hosts = [multiprocessing.Process(target=_claim, args=(site.root.parent, number, won)) for number in range(1, 9)]
+    hosts = [multiprocessing.Process(target=_claim, args=(any_site.root.parent, number, won)) for number in range(1, 9)]
     for host in hosts:
         host.start()
     for host in hosts:
         host.join(60)
     winners = [node for _number, nodes in (won.get() for _host in hosts) for node in nodes]
     assert sorted(winners) == ["compute0", "compute1", "disk0", "disk1"]
-    assert len(site.store.disks()["vc1"]) == 2
-    assert Registry(str(site.root)).read().clusters["vc1"].name == "vc1"
+    assert len(any_site.store.disks()["vc1"]) == 2
+    assert Registry(str(any_site.root)).read().clusters["vc1"].name == "vc1"
     assert definition()["name"] == "vc1"
