@@ -93,12 +93,17 @@ def frontends() -> dict[str, str]:
 
 
 def jobs() -> dict[str, str]:
-    """Jobs that have not ended, as the controller shows them, and what jobs have left in the users' homes."""
+    """Jobs that have not ended, as the controller shows them, with their scripts, and how many there ever were."""
     found = {}
+    for number in re.findall(r"NEXT_JOB_ID\s*=\s*(\d+)", census.output("scontrol", "show", "config")):
+        found["counter of jobs"] = number
     for line in census.output("scontrol", "--all", "--oneliner", "show", "job").splitlines():
         state = re.findall(r"JobState=(\S+)", line)
         if state and not census.ended(state[0]):
-            found[line.split()[0]] = VOLATILE.sub("", line)
+            job = line.split()[0]
+            found[job] = VOLATILE.sub("", line)
+            if "BatchFlag=1" in line:
+                found[f"script of {job}"] = census.output("scontrol", "write", "batch_script", job.partition("=")[2], "-")
     return found
 
 

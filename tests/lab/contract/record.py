@@ -49,6 +49,8 @@ class Record:
     clauses: dict[str, Held] = field(default_factory=lambda: {name: Held() for name in CLAUSES})
     options: list[Shown] = field(default_factory=list)
     stories: list[tuple[str, str]] = field(default_factory=list)
+    repeated: set[str] = field(default_factory=set)
+    broken: str = ""
 
     def hold(self, clause: str, case: str, *complaints: str) -> None:
         """One look at a clause; complaints that are empty do not count."""

@@ -114,6 +114,7 @@ class Trial:
     unpredicted : path in the answer (``*`` for any key or index) -> why check mode cannot know it
     repeatable : list option -> why the same entry may come twice
     traces : pattern of names in the dumps that outlive the object, with the reason in the row's file
+    host, user : where it runs, where that is not the contract's; then only this host's backends are looked at
     prepare : what is there before and goes afterwards
     """
 
@@ -127,6 +128,8 @@ class Trial:
     unpredicted: Mapping[str, str] = field(default_factory=dict)
     repeatable: Mapping[str, str] = field(default_factory=dict)
     traces: str = ""
+    host: str = ""
+    user: str = ""
     prepare: Callable[[], AbstractContextManager[Names]] = nothing_prepared
 
 

@@ -21,6 +21,8 @@ from tests.lab.contract.subject import Args, Change, Contract, Fault, Guard, Nam
 
 At = Callable[[str, str], Station]
 Answer = dict[str, Any]
+# Names in dumps that say when, or how often, something was written, not what is there.
+SILENT = ("mtime", "counter")
 # Of every answer, beside the module's own object.
 ALIKE = ("changed", "diff", "actions", "results")
 
@@ -40,16 +42,23 @@ class Course:
         self._unpredicted = list(trial.unpredicted)
 
     def run(self) -> None:
+        broken: Exception | None = None
         with self._trial.prepare() as names:
             self._names = names
-            before = self._look()
             try:
+                before = self._look()
                 (self._write if self._trial.absent is not None else self._only_read)()
-            except Stopped:
+                self._record.hold(
+                    "foreign",
+                    self._trial.name,
+                    *differences(lasting(before, *SILENT), lasting(self._look(), *SILENT), self._trial.traces),
+                )
+            # Caught here, so that what was prepared goes away whatever happens.
+            except Exception as error:
                 self._abandon()
-                return
-            after = self._look()
-        self._record.hold("foreign", self._trial.name, *differences(lasting(before), lasting(after), self._trial.traces))
+                broken = error
+        if broken is not None and not isinstance(broken, Stopped):
+            raise broken
 
     # The whole course of a module that writes, and of one that reads.
 
@@ -160,6 +169,9 @@ class Course:
             self._record.stories.append((f"`{refused.option}` {refused.why}", f"refused, `{refused.code}`{later}"))
 
     def _duplicates(self, args: Args) -> None:
+        for change in self._trial.changes:
+            if change.anew and isinstance(change.value, list):
+                args = placed(args, change.option, change.value)
         for path in sorted(documented.lists(self._module)):
             if path in self._trial.repeatable:
                 continue
@@ -167,6 +179,7 @@ class Course:
                 entries = list(value_at(args, place))
                 twice = [entries[0], entries[0], *entries[2:]]
                 answer = self._call(place, placed(args, place, twice))
+                self._record.repeated.add(path)
                 self._record.hold("duplicates", place, *refusal(answer, "duplicate", f"{place}[1]", None))
 
     def _guard(self, guard: Guard) -> None:
@@ -200,7 +213,7 @@ class Course:
     def _call(self, case: str, args: Args, check: bool = False) -> Answer:
         module, before = self._module, self._dump
         full = {**filled(args, self._names), "_ansible_check_mode": check, "_ansible_diff": True}
-        status, said = self._at(self._contract.host, self._contract.user).call(module, full)
+        status, said = self._at(self._trial.host or self._contract.host, self._trial.user or self._contract.user).call(module, full)
         case = f"{self._trial.name}, {case}, {'check' if check else 'run'}"
         try:
             answer: Answer = json.loads(said)
@@ -225,7 +238,7 @@ class Course:
         """What a stopped trial has made goes away as far as it can, so that the next finds the lab as it was."""
         ends = [self._trial.absent, *(fault.absent for fault in self._trial.faults)]
         for args in [filled(end, self._names) for end in ends if end is not None]:
-            self._at(self._contract.host, self._contract.user).call(self._module, args)
+            self._at(self._trial.host or self._contract.host, self._trial.user or self._contract.user).call(self._module, args)
 
     def _plain(self, case: str, args: Args) -> Answer:
         """A call that is only the way to the next one."""
@@ -246,8 +259,9 @@ class Course:
             answer = self._at(host, "").dump(names)
             return {f"{host} {name}": content for dump in answer.values() for name, content in dump.items()}
 
-        with ThreadPoolExecutor(len(self._contract.dumps)) as pool:
-            self._dump = {name: content for part in pool.map(dumped, self._contract.dumps.items()) for name, content in part.items()}
+        dumps = [entry for entry in self._contract.dumps.items() if self._trial.host in ("", entry[0])]
+        with ThreadPoolExecutor(len(dumps)) as pool:
+            self._dump = {name: content for part in pool.map(dumped, dumps) for name, content in part.items()}
         return self._dump
 
     def _shown(self, change: Change, before: dict[str, str], real: Answer) -> None:
@@ -307,7 +321,11 @@ def failure(answer: Answer, fault: Fault) -> list[str]:
         wrong.append(f"changed {answer['changed']}, {answer.get('error_code')}: {answer['msg']}")
     if {name for name, result in results.items() if result["error_code"]} != set(fault.failed):
         wrong.append(f"failed are not {fault.failed}: {results}")
-    wrong += [f"{name} says nothing of a change" for name, result in results.items() if name not in fault.failed and not result["changed"]]
+    wrong += [
+        f"{name}: changed is {not fault.changed}"
+        for name, result in results.items()
+        if name not in fault.failed and result["changed"] is not fault.changed
+    ]
     return wrong
 
 
@@ -326,9 +344,9 @@ def differences(before: Mapping[str, str], after: Mapping[str, str], traces: str
     return found
 
 
-def lasting(dump: Mapping[str, str]) -> dict[str, str]:
-    """Without the times at which files were written."""
-    return {name: content for name, content in dump.items() if " mtime " not in f" {name}"}
+def lasting(dump: Mapping[str, str], *silent: str) -> dict[str, str]:
+    """Without the names that begin, behind the host, with one of these words: by default the times at which files were written."""
+    return {name: content for name, content in dump.items() if name.split(" ")[1] not in (silent or SILENT[:1])}
 
 
 def _changed(args: Args, change: Change | Refused) -> Args:

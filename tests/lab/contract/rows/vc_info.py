@@ -1,0 +1,64 @@
+# SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What three hosts tell of the demo's cluster, each of its own backend."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from tests.lab.contract.subject import Change, Contract, Fault, Names, Refused, Trial
+from tests.lab.host import on
+from tests.lab.virtual_cluster import SUBMIT_HOST, VAULT_HOST, define, forget
+
+READS = "it only reads"
+EMPTY = "/var/tmp/vc-contract-vault"
+
+
+@contextlib.contextmanager
+def vaults() -> Iterator[Names]:
+    """A second cluster beside the demo's, and a vault that has none."""
+    cluster = define("contractinfo", 1, "10.15.0.0/24")
+    on(VAULT_HOST, "mkdir", EMPTY)
+    yield {}
+    on(VAULT_HOST, "rmdir", EMPTY)
+    forget(cluster)
+
+
+VAULT = Trial(
+    name="vault",
+    present={"gather": ["vault"]},
+    absent=None,
+    changes=(Change("cluster", "contractinfo"), Change("vault_root", EMPTY, also={"cluster": None})),
+    refused=(Refused("vault_root", "/nosuch", "unknown", "there is no vault"),),
+    faults=(
+        Fault(
+            "one of two kinds cannot be read on this host",
+            "backend",
+            ("libvirt",),
+            changed=False,
+            present={"gather": ["vault", "libvirt"]},
+            settle=False,
+        ),
+    ),
+    host=VAULT_HOST,
+    prepare=vaults,
+)
+SLURM = Trial(
+    unpredicted={"slurm.jobs.*.remaining_seconds": "it counts down"},
+    name="slurm",
+    present={"gather": ["slurm"]},
+    absent=None,
+    changes=(Change("cluster", "nosuch"),),
+    host=SUBMIT_HOST,
+    user="labuser",
+)
+LIBVIRT = Trial(name="libvirt", present={"gather": ["libvirt"]}, absent=None, changes=(Change("cluster", "nosuch"),), host="fe1")
+
+CONTRACT = Contract(
+    host=VAULT_HOST,
+    dumps={VAULT_HOST: ("vault",), SUBMIT_HOST: ("jobs",), "fe1": ("frontends", "overlay")},
+    trials=(VAULT, SLURM, LIBVIRT),
+    apart={"gather": "says what is read; each kind has a trial"},
+    without={"absent": READS, "kept": READS, "items": "what is wrong on one host only is a failure on the way"},
+)
