@@ -78,8 +78,12 @@ class ComputesetActions:
         if predicted and plan.actions:
             return self._predicted(plan.items[0]), None
         wait = self.options["wait"] and not predicted
-        seen, error = self._stopped(wait) if not self.wish.started and not plan.errors else self._started(wait)
-        return self._described(seen), error
+        if self.wish.started or plan.errors:
+            seen, error = self._started(wait)
+            return self._described(seen), error
+        seen, error = self._stopped(wait)
+        # How its last job ended is no state of a set that has to be absent, and was not known beforehand.
+        return self._described(None if seen is not None and seen.ended is not None else seen), error
 
     def _started(self, wait: bool) -> tuple[Optional[watch.View], Optional[VcError]]:
         if self.job_id is None:
@@ -133,13 +137,14 @@ class ComputesetActions:
 
     def _predicted(self, item: ItemPlan) -> dict[str, Any]:
         """The set as it will be once the plan is carried out; what nobody knows yet is null or empty."""
-        state = ("running" if self.options["wait"] else "pending") if self.wish.started else "absent"
-        node = Guest("running" if state == "running" else "queued", "")
+        stays = not self.options["wait"] and any(action.verb in ("terminate", "cancel") for action in item.actions)
+        state = ("running" if self.options["wait"] else "pending") if self.wish.started else "stopping" if stays else "absent"
+        node = Guest("queued" if state == "pending" else state, "")
         walltime = (item.after or {}).get("walltime_seconds")
         return {
             **self._identity(),
             "state": state,
-            "nodes": self._nodes(dict.fromkeys(self.decision.nodes, node)) if self.wish.started else {},
+            "nodes": {} if state == "absent" else self._nodes(dict.fromkeys(self.decision.nodes, node)),
             "walltime_seconds": walltime,
             "remaining_seconds": walltime,
             "account": self.wish.account,
@@ -179,7 +184,7 @@ class ComputesetActions:
             "name": wish.name,
             "cluster": self._cluster(),
             "job_id": job_id,
-            "output": submit.output_path(self.home, wish.cluster.name, wish.name) if job_id is not None else "",
+            "output": submit.output_path(self.home, wish.cluster.name, wish.name),
             "rejected_jobs": [
                 {"job_id": job.job_id, "user": job.user_name, "computeset": job.claim.computeset if job.claim else ""}
                 for job in self.decision.rejected

@@ -106,7 +106,7 @@ def _parse(data: Mapping[str, Any]) -> Definition:
         vni=_at("network.vni", addresses.parse_vni, network["vni"]) if "vni" in network else None,
         pkey=_at("network.pkey", addresses.parse_pkey, network["pkey"]) if "pkey" in network else None,
         members=_members(data.get("members", []), owner),
-        ssh_authorized_keys=_keys_of_users(data.get("ssh_authorized_keys", [])),
+        ssh_authorized_keys=sshkeys.parse_all(_list(data.get("ssh_authorized_keys", []), "ssh_authorized_keys")),
     )
 
 
@@ -245,20 +245,6 @@ def _members(value: Any, owner: str) -> tuple[str, ...]:
             raise VcError("duplicate", f"members[{number}] {member}", _TRIED, f"{first} is the same user", "name every user once")
         members.append(member)
     return tuple(members)
-
-
-def _keys_of_users(value: Any) -> tuple[str, ...]:
-    keys: list[str] = []
-    bodies: list[str] = []
-    for number, item in enumerate(_list(value, "ssh_authorized_keys")):
-        key = _at(f"ssh_authorized_keys[{number}]", sshkeys.parse, item)
-        body = key.split(" ")[1]
-        if body in bodies:
-            detail = f"ssh_authorized_keys[{bodies.index(body)}] is the same key"
-            raise VcError("duplicate", f"ssh_authorized_keys[{number}]", _TRIED, detail, "list every key once")
-        keys.append(key)
-        bodies.append(body)
-    return tuple(keys)
 
 
 def _owner(value: Any) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Sequence
 from typing import Any
 
 from .errors import VcError
@@ -52,6 +53,25 @@ def parse(value: Any) -> str:
     if len(fields) < 2 or fields[0] != words[0].encode("ascii"):
         raise VcError("invalid", shown(value), _TRIED, f"what it encodes is not a key of type {words[0]}, or is cut off", _REMEDY)
     return " ".join(words)
+
+
+def parse_all(values: Sequence[Any]) -> tuple[str, ...]:
+    """Option ``ssh_authorized_keys``; VcError ``invalid`` or ``duplicate`` (whatever the comments say) names the key by its index."""
+    keys: list[str] = []
+    bodies: list[str] = []
+    for number, value in enumerate(values):
+        place = f"ssh_authorized_keys[{number}]"
+        try:
+            key = parse(value)
+        except VcError as error:
+            raise VcError(error.code, f"{place} {error.item}", error.tried, error.detail, error.remedy) from None
+        body = key.split(" ")[1]
+        if body in bodies:
+            detail = f"ssh_authorized_keys[{bodies.index(body)}] is the same key"
+            raise VcError("duplicate", place, _TRIED, detail, "list every key once")
+        keys.append(key)
+        bodies.append(body)
+    return tuple(keys)
 
 
 def _fields(blob: bytes) -> list[bytes]:

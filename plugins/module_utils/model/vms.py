@@ -66,7 +66,7 @@ class Vms:
 
     @classmethod
     def from_dict(cls, data: Any) -> Vms:
-        """From the job's script or from a host: everything is checked again.  VcError ``invalid``."""
+        """From the job's script or from a host: everything is checked again.  VcError ``invalid``, ``duplicate``."""
         if not isinstance(data, Mapping) or set(data) != {"images", "cpus", "memory_mib", "ssh_authorized_keys"}:
             detail = "it is not {images, cpus, memory_mib, ssh_authorized_keys}"
             raise VcError("invalid", "vms", _TRIED, detail, _WIRE_REMEDY)
@@ -77,7 +77,7 @@ class Vms:
             parse(data["images"]),
             _number(data, "cpus", 1, MOST_CPUS),
             _number(data, "memory_mib", LEAST_MEMORY_MIB, _MOST_MEMORY_MIB),
-            tuple(sshkeys.parse(key) for key in keys),
+            sshkeys.parse_all(keys),
         )
 
 
