@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A guest without a guest: programs that open a tap on a host, as QEMU would, and send and receive frames made by hand.
 
+Where the name is that of a network card, they use that, for proofs from inside a guest or on another host's wire.
+
 They are fed to the hosts' own Python as text; what they print is JSON.
 """
 
@@ -11,6 +13,10 @@ _TAP = """
 import fcntl, json, os, select, socket, struct, sys, time
 
 def tap(name):
+    if not os.path.exists("/sys/class/net/%s/tun_flags" % name):
+        card = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.htons(3))
+        card.bind((name, 0))
+        return os.dup(card.fileno())
     handle = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
     fcntl.ioctl(handle, 0x400454CA, struct.pack("16sH22s", name.encode(), 0x0002 | 0x1000, b""))
     return handle
@@ -146,18 +152,19 @@ print(json.dumps({"heard": heard, "answered": answered}))
 """
 )
 
-# Asks for some addresses as a machine of the network would, and pings whoever answers.
+# Asks for some addresses as a machine of the network would, and pings whoever answers; the first is to stay silent.
 PING = (
     _TAP
     + """
-name, me, address, *targets = json.loads(sys.argv[1])
+name, me, address, silent, *targets = json.loads(sys.argv[1])
 handle = tap(name)
 time.sleep(0.3)
+targets.append(silent)
 found = {target: "" for target in targets}
-answered = {target: False for target in targets}
-until = time.monotonic() + 5
+answered = {target: target == silent for target in targets}
+begun = time.monotonic()
 asked = 0.0
-while time.monotonic() < until and not all(answered.values()):
+while time.monotonic() < begun + (1.5 if all(answered.values()) else 10):
     if time.monotonic() - asked > 0.5:
         asked = time.monotonic()
         for target in targets:

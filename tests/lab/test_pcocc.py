@@ -94,14 +94,13 @@ def test_they_see_each_other_and_no_other_network(started: dict[str, Any]) -> No
     vni, macs = cluster["network"]["vni"], {node["address"]: node["mac"] for node in cluster["nodes"]}
     me = {"tap": f"t{vni:06x}n{PROBE}", "mac": f"02:{vni >> 16:02x}:{vni >> 8 & 255:02x}:{vni & 255:02x}:00:{PROBE:02x}"}
     port = {**me, "vni": vni, "address": "10.11.0.10", "mtu": 1450, "user_id": 0, "cluster": cluster["name"], "holder": "job:4000000000.0"}
-    # vc1 has the same addresses: its frontend is 10.11.0.1, its computes are where vm0 and vm1 are.
-    asked = ["10.11.0.1", *macs]
-    for host in ("hv1", "hv2"):
-        call(host, "attach", [port])
-        try:
-            assert python(host, PING, json.dumps([port["tap"], port["mac"], port["address"], *asked])) == {"10.11.0.1": "", **macs}
-        finally:
-            call(host, "detach", [port["tap"]])
+    call("hv1", "attach", [port])
+    try:
+        # vc1 has the same addresses: its frontend is 10.11.0.1, its computes are where vm0 and vm1 are.
+        seen = python("hv1", PING, json.dumps([port["tap"], port["mac"], port["address"], "10.11.0.1", *macs]))
+    finally:
+        call("hv1", "detach", [port["tap"]])
+    assert seen == {"10.11.0.1": "", **macs}
 
 
 def test_a_second_run_changes_nothing_and_other_machines_are_refused(started: dict[str, Any]) -> None:
