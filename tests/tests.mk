@@ -1,7 +1,7 @@
 # Test targets; included by the Makefile at the top, which owns `venv` and the lab.
 PYTEST = .cache/venv/bin/python -m pytest
 
-.PHONY: test lint sanity sanity-newest docs-site test-debian13 unit
+.PHONY: test lint molecule sanity sanity-newest docs-site test-debian13 test-cgroup test-fresh bench proofs unit
 
 # One pytest run, quick parts first, so that one line at the end says how it went; the lab comes up once and stays up.
 test: | venv
@@ -23,6 +23,26 @@ docs-site: | venv
 # The hypervisors' side on Debian 13, with its own Slurm: one more emulated host, beside those of the demo or without them.
 test-debian13: | venv
 	$(PYTEST) --durations=5 tests/debian13
+
+# Whole machines under an emulating QEMU, with guests in them: slow. Needs the packages qemu-system-x86 and qemu-utils on this machine.
+test-cgroup: | venv
+	nice $(PYTEST) -v --durations=8 tests/guest/test_cgroup.py
+
+# README's commands on a machine with nothing but Debian 12; hours.
+test-fresh: | venv
+	nice $(PYTEST) -s -v --durations=8 tests/guest/test_fresh.py
+
+# Root; brings its own daemons, in namespaces.  Some minutes on a machine that does nothing else.
+bench: | venv
+	PYTHONPATH=.cache/collections:. .cache/venv/bin/python -m benchmarks
+
+# What the tests prove of each line of README's status table.
+proofs: | venv
+	.cache/venv/bin/python -m tests.unit.proofs
+
+# The scenarios in molecule/, on hosts that are brought up for them and taken away again, those of a demo included.
+molecule: | venv
+	PATH="$(CURDIR)/.cache/venv/bin:$$PATH" molecule test --all
 
 unit: | venv
 	$(PYTEST) -q tests/unit

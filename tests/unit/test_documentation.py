@@ -13,6 +13,8 @@ import yaml
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model import definition, noderange, units
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model.errors import CODES
 
+from tests.unit import proofs
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PREFLIGHT = (ROOT / "molecule/lab/vclab/preflight.py").read_text(encoding="utf-8")
@@ -67,6 +69,26 @@ def test_the_tests_that_hold_a_claim_exist() -> None:
     for page in PAGES:
         for name in re.findall(r"`(tests/[\w/]+\.py)`", page.read_text(encoding="utf-8")):
             assert (ROOT / name).is_file(), f"{page.name}: {name}"
+
+
+@pytest.mark.parametrize("claim", proofs.claims(), ids=lambda claim: re.sub(r"\W+", "-", claim.text)[:40])
+def test_every_line_of_the_status_table_is_held_by_a_test(claim: proofs.Claim) -> None:
+    targets = re.findall(r"`make ([\w-]+)`", claim.state) or ["test"]
+    makefile = (ROOT / "tests/tests.mk").read_text(encoding="utf-8")
+    run = " ".join(line for target in [*targets, "test"] for line in re.findall(rf"(?m)^{target}:.*\n\t(.*)", makefile))
+    assert claim.tests or not claim.state.startswith("works")
+    assert not (claim.tests and claim.state.startswith("not yet"))
+    for test in claim.tests:
+        assert re.search(r"(?m)^def test_", (ROOT / test).read_text(encoding="utf-8")), f"{test} tests nothing"
+        assert any(re.match(rf"{re.escape(word)}(?:/|$)", test) for word in run.split() if word.startswith("tests/")), f"nobody runs {test}"
+
+
+def test_the_status_table_is_read_whole() -> None:
+    assert len(proofs.claims()) >= 25
+
+
+def test_the_page_of_proofs_is_that_of_the_status_table() -> None:
+    assert proofs.PAGE.read_text(encoding="utf-8") == proofs.page(), "run: make proofs"
 
 
 def test_the_first_page_says_what_the_demo_needs() -> None:
