@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import json
 from pathlib import Path
@@ -126,9 +127,16 @@ def plug(plan: HostPlan) -> None:
 def cable(host: str, nic: str, bridge: str, mtu: int) -> None:
     namespace = namespace_of(host)
     far = f"{nic}-{host}"
-    run(["ip", "-n", namespace, "link", "add", nic, "mtu", str(mtu), "type", "veth", "peer", "name", far, "mtu", str(mtu), "netns", FABRIC])
+    peer = ["peer", "name", far, "mtu", str(mtu), "netns", FABRIC]
+    run(["ip", "-n", namespace, "link", "add", nic, "address", mac_of(host, nic), "mtu", str(mtu), "type", "veth", *peer])
     in_namespace(FABRIC, "link", "set", far, "master", bridge, "up")
     in_namespace(namespace, "link", "set", nic, "up")
+
+
+def mac_of(host: str, nic: str) -> str:
+    """A card keeps its address when its host comes back: neighbours remember it for a minute."""
+    digest = hashlib.sha256(f"{host} {nic}".encode()).digest()
+    return ":".join(f"{byte:02x}" for byte in (0x06, *digest[:5]))
 
 
 def unplug(host: str) -> None:

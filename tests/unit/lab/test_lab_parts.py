@@ -100,6 +100,14 @@ def test_every_host_of_a_group_exists_and_addresses_are_unique() -> None:
     assert len(addresses) == len(set(addresses))
 
 
+def test_a_card_has_one_address_for_ever_and_no_other_card_has_it() -> None:
+    cards = [(plan.name, nic) for plan in layout.EVERY_HOST for nic in ("eth0", "eth1", "eth2")]
+    addresses = {fabric.mac_of(host, nic) for host, nic in cards}
+    assert len(addresses) == len(cards)
+    assert addresses == {fabric.mac_of(host, nic) for host, nic in cards}
+    assert all(address.startswith("06:") and len(address) == 17 for address in addresses)
+
+
 def test_people_reach_the_frontend_of_the_demo() -> None:
     text = lifecycle.ssh_config()
     definition = (ROOT / "molecule/lab/inventory/group_vars/all/vc_clusters.yml").read_text()
