@@ -27,7 +27,7 @@ def value_at(data: Any, path: str) -> Any:
 
 
 def placed(data: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
-    """A copy with the value at the path; mappings on the way are made."""
+    """A copy with the value at the path; mappings on the way are made.  None takes the option away, as if it were not written."""
     result: dict[str, Any] = copy.deepcopy(dict(data))
     spot: Any = result
     way = steps(path)
@@ -35,7 +35,9 @@ def placed(data: Mapping[str, Any], path: str, value: Any) -> dict[str, Any]:
         if isinstance(step, str) and spot.get(step) is None:
             spot[step] = [] if isinstance(following, int) else {}
         spot = spot[step]
-    if isinstance(way[-1], int) and way[-1] == len(spot):
+    if value is None:
+        spot.pop(way[-1], None)
+    elif isinstance(way[-1], int) and way[-1] == len(spot):
         spot.append(value)
     else:
         spot[way[-1]] = value

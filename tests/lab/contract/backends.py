@@ -107,7 +107,29 @@ def jobs() -> dict[str, str]:
     return found
 
 
-DUMPS = {"vault": vault, "overlay": overlay, "frontends": frontends, "jobs": jobs}
+# Ports of a network that no vault has given out, the subnet manager's own, and a hypervisor's.
+PORTS = ["0x0200271600000000", "0x0200271600000001", "0x0200271600000002", "0x0200271600000003", "0x0002c903000000a1", "0x0002c90300000151"]
+MANAGER = f"opensm@{PORTS[4]}.service"
+
+
+def fabric() -> dict[str, str]:
+    """OpenSM's files, the pkey tables of some ports, and the groups of two of them, in the words of other people's programs."""
+    found = files("/etc/opensm")
+    pid = census.output("systemctl", "show", "--property=MainPID", "--value", MANAGER).strip()
+    with open(f"/proc/{pid}/environ", encoding="utf-8") as stream:
+        simulated = [entry for entry in stream.read().split("\0") if "SIM" in entry or entry.startswith("LD_PRELOAD=")]
+    for guid in PORTS:
+        for line in census.output("env", *simulated, "smpquery", "-G", "pkeys", guid, "1").splitlines():
+            for key in set(line.partition(":")[2].split()) - {"0x0000"}:
+                found[f"port {guid} key {key}"] = ""
+    for pkey in ("0x8501", "0x8502"):
+        group = f"ff12:401b:{pkey[2:]}::ffff:ffff"
+        if group in census.output("env", *simulated, "SIM_HOST=v10006n0", "saquery", "MCMR", "--mgid", group):
+            found[f"group {group}"] = ""
+    return found
+
+
+DUMPS = {"vault": vault, "overlay": overlay, "frontends": frontends, "jobs": jobs, "fabric": fabric}
 
 if __name__ == "__main__":
     print(json.dumps({name: take() for name, take in DUMPS.items()}))

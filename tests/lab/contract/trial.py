@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -39,6 +39,8 @@ class Course:
         self._record, self._returned = record, returned
         self._names: Names = {}
         self._dump: dict[str, str] = {}
+        # As it is when it was made without any change.
+        self._made: dict[str, str] = {}
         self._unpredicted = list(trial.unpredicted)
 
     def run(self) -> None:
@@ -65,6 +67,7 @@ class Course:
     def _write(self) -> None:
         trial, args = self._trial, self._trial.present
         self._step("create", args, True)
+        self._made = self._dump
         for change in trial.changes:
             if not change.anew:
                 args = self._change(args, change)
@@ -145,13 +148,10 @@ class Course:
         return args
 
     def _anew(self, change: Change) -> None:
-        self._plain("create", self._trial.present)
-        before = self._dump
-        self._plain("absent", self._absent)
         self._first(change.first)
         args = _changed(self._trial.present, change)
         real = self._step(change.option, args, True)
-        self._shown(change, before, real)
+        self._shown(change, self._made, real)
         self._plain("absent", self._absent)
 
     def _refuse(self, args: Args, refused: Refused) -> None:
@@ -329,8 +329,19 @@ def failure(answer: Answer, fault: Fault) -> list[str]:
     return wrong
 
 
-def unlike(one: Mapping[str, Any], other: Mapping[str, Any], keys: list[str]) -> list[str]:
-    return [f"{key} is {one.get(key)!r} and then {other.get(key)!r}" for key in keys if one.get(key) != other.get(key)]
+def unlike(one: Any, other: Any, keys: Sequence[str]) -> list[str]:
+    """Where two answers differ, leaf by leaf."""
+    return [line for key in keys for line in _unlike(one.get(key), other.get(key), key)]
+
+
+def _unlike(one: Any, other: Any, place: str) -> list[str]:
+    if one == other:
+        return []
+    if isinstance(one, dict) and isinstance(other, dict):
+        return [line for key in sorted({*one, *other}) for line in _unlike(one.get(key), other.get(key), f"{place}.{key}")]
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        return [line for number, pair in enumerate(zip(one, other)) for line in _unlike(*pair, f"{place}.{number}")]
+    return [f"{place} is {one!r} and then {other!r}"]
 
 
 def differences(before: Mapping[str, str], after: Mapping[str, str], traces: str = "") -> list[str]:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from tests.lab.contract.subject import Change, Contract, Fault, Guard, Names, Refused, Trial
@@ -30,7 +30,10 @@ CLUSTER: dict[str, Any] = {
     "network": {"cidr": "10.15.0.0/24"},
     "computes": [GROUP],
 }
-IN_THE_WAY = "/var/lib/vc-vault/store/disks/contractdisks/p1"
+STORE = "/var/lib/vc-vault/store"
+DISK_IN_THE_WAY = f"{STORE}/disks/contractdisks/p1"
+SNAPSHOT_IN_THE_WAY = f"{STORE}/snapshots/contractdisks/p0/second"
+ISO_IN_THE_WAY = f"{STORE}/isos/contract-b.iso"
 
 
 @contextlib.contextmanager
@@ -60,12 +63,51 @@ def unused(_names: Names) -> None:
     define({"name": CLUSTER["name"], "state": "absent"})
 
 
-def in_the_way(_names: Names) -> None:
-    on(VAULT_HOST, "sh", "-c", f"mkdir -p {IN_THE_WAY} && echo foreign > {IN_THE_WAY}/file")
+def put(place: str) -> Callable[[Names], None]:
+    """Something foreign, where the store has to put something."""
+
+    def step(_names: Names) -> None:
+        on(VAULT_HOST, "mkdir", "-p", place)
+        on(VAULT_HOST, "touch", f"{place}/foreign")
+
+    return step
 
 
-def out_of_the_way(_names: Names) -> None:
-    on(VAULT_HOST, "rm", "-r", IN_THE_WAY)
+def take_away(place: str) -> Callable[[Names], None]:
+    def step(_names: Names) -> None:
+        on(VAULT_HOST, "rm", "-r", place)
+
+    return step
+
+
+@contextlib.contextmanager
+def with_a_disk() -> Iterator[Names]:
+    disk = {"cluster": "contractdisks", "node": "p0"}
+    with registered():
+        store({"disks": [disk]})
+        yield {}
+        store({"disks": [{**disk, "state": "absent"}]})
+
+
+def store(wanted: dict[str, Any]) -> None:
+    answer = answers(VAULT_HOST, "image_vault", [wanted])[0]
+    assert not answer.get("failed"), answer
+
+
+def snapshot(name: str, node: str = "p0", **changes: Any) -> dict[str, Any]:
+    return {"cluster": "contractdisks", "node": node, "name": name, **changes}
+
+
+def kept(_names: Names) -> None:
+    store({"snapshots": [snapshot("kept")]})
+
+
+def let_go(_names: Names) -> None:
+    store({"snapshots": [snapshot("kept", state="absent")]})
+
+
+def iso(name: str, file: str, **changes: Any) -> dict[str, Any]:
+    return {"name": name, "source": f"{PLACE}/{file}", **changes}
 
 
 def golden(name: str, file: str, source_format: str = "raw") -> dict[str, Any]:
@@ -112,13 +154,14 @@ DISKS = Trial(
         Refused("disks[0].image", "debian12", "conflict", "a disk keeps the image that it was made from", "tiny@r1"),
         Refused("disks[1]", {"cluster": "contractdisks", "node": "nosuch"}, "unknown", "names a node that is not there", "nosuch"),
     ),
+    guards=(Guard("the disk has a snapshot", "in_use", kept, let_go),),
     faults=(
         Fault(
             "something foreign is where one of two disks has to go",
             "conflict",
             ("contractdisks/p1",),
-            first=in_the_way,
-            after=out_of_the_way,
+            first=put(DISK_IN_THE_WAY),
+            after=take_away(DISK_IN_THE_WAY),
             present={"disks": [{"cluster": "contractdisks", "node": node} for node in ("p0", "p1")]},
             absent={"disks": [{"cluster": "contractdisks", "node": node, "state": "absent"} for node in ("p0", "p1")]},
         ),
@@ -126,16 +169,64 @@ DISKS = Trial(
     prepare=registered,
 )
 
+SNAPSHOTS = Trial(
+    name="snapshots",
+    present={"snapshots": [snapshot("first")]},
+    absent={"snapshots": [snapshot("first", state="absent")]},
+    refused=(Refused("snapshots[1]", snapshot("first", node="p1"), "unknown", "is of a node that has no disk in the vault", "p1"),),
+    faults=(
+        Fault(
+            "something foreign is where one of two snapshots has to go",
+            "conflict",
+            ("contractdisks/p0@second",),
+            first=put(SNAPSHOT_IN_THE_WAY),
+            after=take_away(SNAPSHOT_IN_THE_WAY),
+            present={"snapshots": [snapshot("first"), snapshot("second")]},
+            absent={"snapshots": [snapshot(name, state="absent") for name in ("first", "second")]},
+        ),
+    ),
+    prepare=with_a_disk,
+)
+
+ISOS = Trial(
+    name="isos",
+    present={"isos": [iso("contract.iso", "one.raw")]},
+    absent={"isos": [{"name": "contract.iso", "state": "absent"}]},
+    refused=(
+        Refused("isos[0].source", f"{PLACE}/two.raw", "conflict", "an ISO keeps its content", "contract.iso"),
+        Refused("isos[0].checksum", f"sha256:{'0' * 64}", "invalid", "the file is not what was promised", "promised"),
+        Refused("isos[1]", iso("contract-b.iso", "nosuch.iso"), "unknown", "names a file that is not there", "nosuch.iso"),
+    ),
+    faults=(
+        Fault(
+            "something foreign is where one of two ISOs has to go",
+            "conflict",
+            ("contract-b.iso",),
+            first=put(ISO_IN_THE_WAY),
+            after=take_away(ISO_IN_THE_WAY),
+            present={"isos": [iso("contract-a.iso", "one.raw"), iso("contract-b.iso", "two.raw")]},
+            absent={"isos": [{"name": name, "state": "absent"} for name in ("contract-a.iso", "contract-b.iso")]},
+        ),
+    ),
+    prepare=sources,
+)
+
 CONTRACT = Contract(
     host=VAULT_HOST,
     dumps={VAULT_HOST: ("vault",)},
-    trials=(GOLDENS, DISKS),
+    trials=(GOLDENS, DISKS, SNAPSHOTS, ISOS),
     apart={
         "goldens[].name": "says which image is meant",
         "goldens[].state": "is what absent changes",
         "disks[].cluster": "says which disk is meant",
         "disks[].node": "says which disk is meant",
         "disks[].state": "is what absent changes",
+        "snapshots[].cluster": "says which snapshot is meant",
+        "snapshots[].node": "says which snapshot is meant",
+        "snapshots[].name": "says which snapshot is meant",
+        "snapshots[].state": "is what absent changes",
+        "isos[].name": "says which ISO is meant",
+        "isos[].state": "is what absent changes",
         "vault_root": "says which vault is meant",
     },
 )

@@ -1,0 +1,146 @@
+# SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sets that stay in the queue of a partition that is down, so that every option can be seen in the controller; and one that runs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from tests.lab.contract.subject import Change, Contract, Fault, Names, Refused, Trial
+from tests.lab.host import on
+from tests.lab.virtual_cluster import SUBMIT_HOST, define, forget
+
+SET = {"cluster": "@cluster", "name": "contract"}
+PRESENT = SET | {"nodes": "compute[0-1]", "walltime": "1h", "partition": "contract-a", "wait": False}
+ABSENT = SET | {"state": "absent", "wait": False}
+MACHINES = {"name": "contract", "vms": "tiny:2", "walltime": "1h", "partition": "contract-a", "wait": False}
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + "A" * 43
+LIVE = "a live set keeps what it was started with"
+UNKNOWN = {
+    "computeset.job_id": "Slurm gives it out when the job is submitted",
+    "computeset.reason": "Slurm finds one when it looks at the job",
+}
+
+
+@contextlib.contextmanager
+def site() -> Iterator[Names]:
+    """A cluster; two partitions that start nothing, a QOS and a reservation that the owner may use."""
+    cluster = define("contractset", 3, "10.15.0.0/24")
+    for partition in ("contract-a", "contract-b"):
+        on(SUBMIT_HOST, "scontrol", "create", f"partitionname={partition}", "nodes=hv1,hv2", "state=down")
+    on(SUBMIT_HOST, "sacctmgr", "-i", "add", "qos", "contract")
+    on(SUBMIT_HOST, "sacctmgr", "-i", "modify", "user", "labuser", "set", "qos+=contract")
+    far = ["starttime=now+365days", "duration=10", "users=labuser", "nodes=hv1", "partitionname=contract-a"]
+    on(SUBMIT_HOST, "scontrol", "create", "reservation=contract", *far)
+    yield {"cluster": cluster.resolved}
+    on(SUBMIT_HOST, "scontrol", "delete", "reservation=contract")
+    on(SUBMIT_HOST, "sacctmgr", "-i", "modify", "user", "labuser", "set", "qos-=contract")
+    on(SUBMIT_HOST, "sacctmgr", "-i", "delete", "qos", "contract")
+    for partition in ("contract-a", "contract-b"):
+        on(SUBMIT_HOST, "scontrol", "delete", f"partitionname={partition}")
+    forget(cluster)
+
+
+QUEUED = Trial(
+    name="queued",
+    present=PRESENT,
+    absent=ABSENT,
+    unpredicted=UNKNOWN,
+    changes=(
+        Change("walltime", "2h", shows="TimeLimit=02:00:00"),
+        Change("nodes", "compute[0-2]", anew=True, shows="NumTasks=3"),
+        Change("count", 1, also={"nodes": None}, anew=True, shows="NumTasks=1"),
+        Change("per_host", 1, anew=True, shows="NtasksPerN:B:S:C=1:"),
+        Change("hosts", ["hv1"], anew=True, shows="ReqNodeList=hv1"),
+        Change("exclude_hosts", ["hv2"], anew=True, shows="ExcNodeList=hv2"),
+        Change("memory_overhead", "512MiB", anew=True, shows="MinMemoryCPU=640M"),
+        Change("grace", "60s", anew=True, shows='"grace_seconds":60'),
+        Change("partition", "contract-b", anew=True, shows="Partition=contract-b"),
+        Change("reservation", "contract", anew=True, shows="Reservation=contract"),
+        Change("qos", "contract", anew=True, shows="QOS=contract"),
+    ),
+    refused=(
+        Refused("account", "chemistry", "forbidden", "no hypervisor would start its nodes"),
+        Refused("nodes", "compute[0-2]", "conflict", LIVE, names="compute[0-1]"),
+        Refused("count", 3, "conflict", LIVE, names="compute[0-1]", also={"nodes": None}),
+        Refused("cluster.nodes[0].image", "debian12@r1", "conflict", "has another image than the live set", names="debian12@r1"),
+        Refused("cluster.nodes[0].memory_mib", 0, "invalid", "is no node of a resolved cluster", names="memory"),
+    ),
+    faults=(
+        Fault(
+            "the job does not start within `wait_timeout`",
+            "timeout",
+            ("contractset/contract",),
+            present=PRESENT | {"wait": True, "wait_timeout": 1},
+            settle=False,
+        ),
+        Fault(
+            "the same with `on_timeout: cancel`, which takes the job out of the queue again",
+            "timeout",
+            ("contractset/contract",),
+            present=PRESENT | {"wait": True, "wait_timeout": 1, "on_timeout": "cancel"},
+            settle=False,
+        ),
+        Fault(
+            "sbatch refuses the job",
+            "backend",
+            ("contractset/contract",),
+            changed=False,
+            present=PRESENT | {"partition": "nosuch"},
+            settle=False,
+        ),
+    ),
+    prepare=site,
+)
+
+RUNNING = Trial(
+    name="running",
+    present=SET | {"nodes": "compute0", "walltime": "1h", "grace": "2s"},
+    absent=SET | {"state": "absent", "grace": "2s"},
+    unpredicted=UNKNOWN
+    | {
+        "computeset.nodes.*.host": "Slurm chooses it",
+        "computeset.nodes.*.msg": "its agent says how it knows that the guest runs",
+        "computeset.remaining_seconds": "it counts down",
+    },
+    prepare=site,
+)
+
+THROW_AWAY = Trial(
+    name="throw-away machines",
+    present=MACHINES,
+    absent={"name": "contract", "vms": "tiny:2", "state": "absent", "wait": False},
+    unpredicted=UNKNOWN
+    | {
+        "computeset.cluster": "it is named after the job",
+        "computeset.account": "Slurm knows the user's own",
+    },
+    changes=(
+        Change("vms", "tiny:3", anew=True, shows="NumTasks=3"),
+        Change("cpus", 2, anew=True, shows="CPUs/Task=2"),
+        Change("memory", "256MiB", anew=True, shows="MinMemoryCPU=512M"),
+        Change("ssh_authorized_keys", [KEY], anew=True, shows=KEY),
+        Change("account", "physics", anew=True, shows="Account=physics"),
+    ),
+    refused=(
+        Refused("vms", "tiny:3", "conflict", LIVE, names="tiny:2"),
+        Refused("memory", "256MiB", "conflict", LIVE, names="256 MiB"),
+    ),
+    prepare=site,
+)
+
+CONTRACT = Contract(
+    host=SUBMIT_HOST,
+    user="labuser",
+    dumps={SUBMIT_HOST: ("jobs",)},
+    trials=(QUEUED, RUNNING, THROW_AWAY),
+    apart={
+        "cluster": "says which set is meant; what of it must not change is below",
+        "name": "says which set is meant",
+        "state": "is what absent changes",
+        "wait": "says what the module looks at afterwards; a fault below shows it",
+        "wait_timeout": "says how long it looks; a fault below shows it",
+        "on_timeout": "says what becomes of the job then; a fault below shows it",
+    },
+)

@@ -1,0 +1,88 @@
+# SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The power switch of a frontend that was on once and is off; libvirt tells at once what became of it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from tests.lab.contract.subject import Change, Contract, Fault, Guard, Names, Refused, Trial
+from tests.lab.host import on
+from tests.lab.in_process import answers
+from tests.lab.virtual_cluster import VAULT_HOST
+
+HOST, NAME = "fe1", "contractpw"
+ITEM = f"{NAME}/frontend"
+FRONTEND: dict[str, Any] = {"host": HOST, "cpus": 1, "memory": "128MiB", "source": {"image": "tiny"}}
+ON = {"cluster": "@cluster", "nodes": "frontend", "state": "powered_on", "wait": False}
+OFF = ON | {"state": "powered_off"}
+
+
+def told(host: str, module: str, args: dict[str, Any]) -> dict[str, Any]:
+    answer = answers(host, module, [args])[0]
+    assert not answer.get("failed"), answer
+    return answer
+
+
+@contextlib.contextmanager
+def switched_off() -> Iterator[Names]:
+    wish = {"name": NAME, "owner": "labuser", "account": "physics", "network": {"cidr": "10.16.0.0/24"}, "frontend": FRONTEND}
+    cluster = told(VAULT_HOST, "vc_cluster", wish)["cluster"]
+    # libvirt gives its files to QEMU's user at the first start, and does not take them back.
+    told(HOST, "vc_frontend", {"cluster": cluster, "wait": False})
+    on(HOST, "virsh", "-q", "destroy", f"{NAME}.frontend")
+    yield {"cluster": cluster}
+    told(HOST, "vc_frontend", {"cluster": cluster, "state": "absent", "remove_disk": True})
+    told(VAULT_HOST, "image_vault", {"disks": [{"cluster": NAME, "node": "frontend", "state": "absent"}]})
+    told(VAULT_HOST, "vc_cluster", {"name": NAME, "state": "absent"})
+
+
+FRONTEND_TRIAL = Trial(
+    name="frontend",
+    present=ON,
+    absent=OFF,
+    changes=(
+        Change("state", "powered_off", shows="shut off"),
+        Change("state", "powered_on", shows="running"),
+    ),
+    refused=(
+        Refused("nodes", "compute9", "unknown", "the cluster has no such node", names="compute9"),
+        Refused("nodes", "frontend,frontend", "duplicate", "a name comes twice", names="frontend"),
+        Refused("host_config", "/etc/nosuch.json", "unknown", "it says which host this is", names="/etc/nosuch.json"),
+        Refused("cluster.nodes[0].host", "fe9", "conflict", "it is another host's", names="fe9"),
+    ),
+    guards=(
+        Guard(
+            "it is suspended, and is asked to shut down",
+            "conflict",
+            first=lambda _names: on(HOST, "virsh", "-q", "suspend", f"{NAME}.frontend"),
+            absent=ON | {"state": "shutdown"},
+        ),
+    ),
+    faults=(
+        Fault(
+            "the guest has not started its services within `wait_timeout`",
+            "timeout",
+            (ITEM,),
+            present=ON | {"wait": True, "wait_timeout": 1},
+            settle=False,
+        ),
+    ),
+    prepare=switched_off,
+)
+
+CONTRACT = Contract(
+    host=HOST,
+    dumps={HOST: ("frontends",)},
+    trials=(FRONTEND_TRIAL,),
+    apart={
+        "cluster": "says whose nodes are meant",
+        "action": "is done every time, so that no second run is without a change; `tests/lab/test_power.py`",
+        "wait": "says what the module looks at afterwards; a fault below shows it",
+        "wait_timeout": "says how long it looks, and how long a guest has to react; a fault below shows it",
+        "on_timeout": "says what becomes of a guest that does not react; `tests/lab/test_power.py`",
+    },
+    without={"duplicates": "no option is a list"},
+)
