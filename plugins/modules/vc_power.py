@@ -99,30 +99,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 nodes:
-  description: By name, each node as it is, or in check mode as it would be. Empty when the whole call was refused.
+  description:
+    - By name, each node as it is, or in check mode as it would be. Empty when the whole call was refused.
+    - C(state) is its node state, such as V(running), V(off), V(suspended) or V(crashed). C(host) is where it is, empty for a compute in no
+      running set. C(msg) is what its agent has to say. C(computeset) and C(job_id) are a compute's running set; empty and null without.
   returned: always
   type: dict
-  contains:
-    state:
-      description: Its node state, such as V(running), V(off), V(suspended) or V(crashed).
-      type: str
-      returned: always
-    host:
-      description: Where it is, empty for a compute that is in no running set.
-      type: str
-      returned: always
-    msg:
-      description: What its agent has to say about it.
-      type: str
-      returned: always
-    computeset:
-      description: The running set that a compute is in.
-      type: str
-      returned: always
-    job_id:
-      description: Its Slurm job, null if there is none.
-      type: int
-      returned: always
   sample: {compute0: {state: "off", host: hv1, msg: switched off on request, computeset: sim, job_id: 42}}
 actions:
   description: What was done, or would be done, in order.
