@@ -268,7 +268,8 @@ class FrontendHost:
         cluster, node = self._wish.cluster, self._wish.node
         cards = [Interface(mac=node.mac, tap=self._port().tap, userspace=self._overlay.datapath == "netdev")]
         if node.public is not None:
-            cards.append(Interface(mac=public_mac(node), bridge=node.public.bridge))
+            address = node.public.address.partition("/")[0]
+            cards.append(Interface(mac=public_mac(node), bridge=node.public.bridge, address=address))
         spec = DomainSpec(
             name=self._wish.domain,
             cluster=cluster.name,

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
+# Of the system libvirt, written by role frontend_host.
+PUBLIC_FILTER = "vc-public"
 METADATA_URI = "https://hpc-virtual-cluster.example/node/1"
 # Any fixed namespace will do; a node keeps its SMBIOS uuid, whatever host it runs on.
 _UUID_NAMESPACE = uuid.UUID("6f0f3a0e-6b0c-5a0b-9c53-2f0d3e8d7a11")
@@ -58,12 +60,14 @@ class Interface:
     mac : its address
     tap : an existing tap that the guest is attached to, or ""
     bridge : a Linux bridge that libvirt makes a tap on, or ""; exactly one of the two is set
+    address : on a bridge, the only IPv4 address that the guest may use there
     userspace : True when the switch behind it forwards in user space: it would pass on checksums that nobody has computed
     """
 
     mac: str
     tap: str = ""
     bridge: str = ""
+    address: str = ""
     userspace: bool = False
 
 
@@ -82,6 +86,7 @@ class DomainSpec:
     seed : path of the NoCloud image, or ""
     interfaces : in the order the guest sees them
     console_log : file that gets everything the guest writes to its first serial port
+    console_appends : QEMU appends to it, so that somebody else can cut it; else it is emptied at the start
     agent_socket : path of the guest agent's socket, or "" to let libvirt choose
     metadata : kept in the domain and read back, e.g. the lease's epoch; no secrets
     """
@@ -97,6 +102,7 @@ class DomainSpec:
     seed: str = ""
     interfaces: tuple[Interface, ...] = ()
     console_log: str = ""
+    console_appends: bool = False
     agent_socket: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
 
@@ -168,7 +174,7 @@ def _devices(domain: ElementTree.Element, spec: DomainSpec) -> None:
         _interface(devices, interface)
     serial = _sub(devices, "serial", type="file" if spec.console_log else "null")
     if spec.console_log:
-        _sub(serial, "source", path=spec.console_log)
+        _sub(serial, "source", path=spec.console_log, **({"append": "on"} if spec.console_appends else {}))
     _sub(serial, "target", port="0")
     channel = _sub(devices, "channel", type="unix")
     if spec.agent_socket:
@@ -203,6 +209,8 @@ def _interface(devices: ElementTree.Element, interface: Interface) -> None:
         _sub(card, "target", dev=interface.tap, managed="no")
     else:
         _sub(card, "source", bridge=interface.bridge)
+        # The card's own MAC is a parameter that libvirt fills in.
+        _sub(_sub(card, "filterref", filter=PUBLIC_FILTER), "parameter", name="IP", value=interface.address)
     _sub(card, "model", type="virtio")
     if interface.userspace:
         driver = _sub(card, "driver")

@@ -85,10 +85,12 @@ def test_a_userspace_switch_gets_finished_checksums() -> None:
 
 
 def test_a_tap_is_used_as_it_is_and_a_bridge_gets_one_from_libvirt() -> None:
-    root = parsed(made(interfaces=(_TAP, Interface(mac="02:ff:27:11:00:00", bridge="br-public"))))
+    root = parsed(made(interfaces=(_TAP, Interface(mac="06:00:27:11:00:00", bridge="br-public", address="10.79.0.101"))))
     first, second = root.findall("./devices/interface")
     assert (first.get("type"), attribute(first, "target", "managed")) == ("ethernet", "no")
     assert (second.get("type"), attribute(second, "source", "bridge")) == ("bridge", "br-public")
+    assert attribute(second, "filterref", "filter") == "vc-public"
+    assert (attribute(second, "filterref/parameter", "name"), attribute(second, "filterref/parameter", "value")) == ("IP", "10.79.0.101")
 
 
 def test_accelerators() -> None:

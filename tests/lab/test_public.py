@@ -1,0 +1,55 @@
+# SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What root of a frontend can put on the public network: frames of its own card with its own address, whatever it tries."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import pathlib
+import sys
+import time
+
+import pytest
+
+from tests.lab.frames import LISTEN, SEND
+from tests.lab.host import finished, on
+from tests.lab.test_guests import ssh
+from tests.lab.virtual_cluster import awaited
+
+HOST, DOMAIN, ADDRESS, MAC = "fe1", "vc1.frontend", "10.79.0.101", "06:00:27:11:00:00"
+# The machine's own leg on the frontends' wire, as another host there.
+LEG, LEG_ADDRESS = "vc-pub", "10.79.0.254"
+STRANGER, STRANGER_ADDRESS = "06:00:27:11:00:99", "10.79.0.102"
+ALLOWED = ["arp", "arp-probe", "broadcast", "dhcp-question", "udp"]
+CARD = "import glob; print(*(path.split('/')[4] for path in glob.glob('/sys/class/net/*/address') if open(path).read().strip() == '%s'))"
+
+
+def heard() -> list[str]:
+    """The frontend sends everything; what arrives at another host on its wire."""
+    leg = pathlib.Path(f"/sys/class/net/{LEG}/address").read_text(encoding="utf-8").strip()
+    card = ssh("python3 -", stdin=CARD % MAC).strip()
+    given = json.dumps([card, MAC, ADDRESS, leg, LEG_ADDRESS, STRANGER, STRANGER_ADDRESS])
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        ear = pool.submit(finished, [sys.executable, "-I", "-", json.dumps([5, LEG])], LISTEN)
+        time.sleep(1)
+        ssh(f"python3 - '{given}'", stdin=SEND)
+        marks: list[str] = json.loads(ear.result().stdout)[LEG]
+    return [mark for mark in marks if mark != "unmarked"]
+
+
+@pytest.mark.usefixtures("demo")
+def test_a_frontend_can_only_be_itself_on_the_public_network() -> None:
+    assert heard() == ALLOWED
+
+
+@pytest.mark.usefixtures("demo")
+def test_it_still_can_when_the_sites_own_rules_are_loaded_again() -> None:
+    def rules() -> str:
+        return on(HOST, "ebtables", "-t", "nat", "-L")
+
+    before = rules()
+    assert f"-s ! {MAC} -j DROP" in before
+    on(HOST, "systemctl", "restart", "nftables.service")
+    awaited(lambda: sorted(rules()) == sorted(before), "the frontend's rules as before")
+    assert heard() == ALLOWED
