@@ -19,13 +19,12 @@ from ..libvirt.session import Session
 from ..model.cluster import Node
 from ..model.errors import VcError
 from ..model.states import NodeState
+from .console import Console
 
-# Agent, then console, then time: the first that speaks says that the guest is up.  A guest that says nothing to either is
-# called running after this, since then nothing but its own users can tell.
+# Agent or console says that the guest is up.  One that has said nothing to either for so long is told about, and still booting.
 _SILENT_SECONDS = 300.0
 _ASK_SECONDS = 2.0
 _PRESS_SECONDS = 5.0
-_PROMPT = b"login:"
 _ENDED = frozenset({NodeState.OFF, NodeState.CRASHED})
 
 
@@ -61,9 +60,9 @@ class Guest:
     held: bool = False
     _domain: str = ""
     _process: int = -1
-    _console: Path = field(default_factory=Path)
-    _console_from: int = 0
+    _console: Console = field(default_factory=lambda: Console(Path()))
     _up: bool = False
+    _silent: bool = False
     _started: float = 0.0
     _asked: float = 0.0
     _pressed: float = 0.0
@@ -98,7 +97,9 @@ class Guest:
                 [*argv, f"{int(lease['export']['size_mib'])}M"], self.name, "making its overlay", "see that the scratch has space"
             )
         session.define_secret(usage, str(lease["export"]["chap_secret"]))
-        self._console = job.scratch / f"{self.name}.console.log"
+        console = job.scratch / f"{self.name}.console.log"
+        self._console = Console(console)
+        self._console.begin()
         spec = DomainSpec(
             name=self.name,
             cluster=job.cluster,
@@ -110,7 +111,8 @@ class Guest:
             export=export,
             seed=str(job.scratch / str(lease["seed"])),
             interfaces=(Interface(mac=node.mac, tap=str(lease["tap"]), userspace=job.datapath == "netdev"),),
-            console_log=str(self._console),
+            console_log=str(console),
+            console_appends=True,
             agent_socket=str(job.directory / f"{self.name}.agent"),
             metadata={"epoch": str(lease["epoch"])},
         )
@@ -121,20 +123,17 @@ class Guest:
         with contextlib.suppress(OSError):
             self._process = os.pidfd_open(pid)
         self._domain = self.name
-        # QEMU empties the console's file when it opens it.
-        self._boots(0, f"QEMU is process {pid}")
+        self._boots(f"QEMU is process {pid}")
 
     def reset(self, session: Session) -> None:
         """Press the reset button; a guest that was suspended goes on."""
-        try:
-            written = self._console.stat().st_size
-        except OSError:
-            written = 0
+        self._console.mark()
         session.reset(self.name)
-        self._boots(written, "it was reset")
+        self._boots("it was reset")
 
     def look(self, session: Session, stopping: bool) -> None:
         """Bring the state up to date with what libvirt and the guest say; `stopping` when it was told to go."""
+        self._console.shorten()
         seen = session.state(self.name)
         if seen == "off":
             self.become(NodeState.OFF, "switched off on request" if self.held else "" if stopping else "the guest switched itself off")
@@ -175,27 +174,21 @@ class Guest:
             return
         if session.agent_answers(self.name):
             self._is_up("its guest agent answers")
-        elif self._prompted():
+        elif self._console.prompts():
             self._is_up("login prompt on its console")
-        elif now - self._started > _SILENT_SECONDS:
-            self._is_up("it runs, but neither agent nor console say anything")
+        elif now - self._started > _SILENT_SECONDS and not self._silent:
+            last = self._console.last_line()
+            self.msg = f"no agent and no login prompt for {_SILENT_SECONDS:g} s" + (f"; its console ends with: {last}" if last else "")
+            self._silent = self.changed = True
         self._asked = time.monotonic()
 
-    def _boots(self, console_from: int, msg: str) -> None:
-        self._started, self._console_from, self._up, self._pressed = time.monotonic(), console_from, False, 0.0
+    def _boots(self, msg: str) -> None:
+        self._started, self._up, self._silent, self._pressed = time.monotonic(), False, False, 0.0
         self.become(NodeState.BOOTING, msg)
 
     def _is_up(self, msg: str) -> None:
         self._up = True
         self.become(NodeState.RUNNING, msg)
-
-    def _prompted(self) -> bool:
-        try:
-            with open(self._console, "rb") as console:
-                console.seek(max(self._console_from, os.fstat(console.fileno()).st_size - 4096))
-                return _PROMPT in console.read()
-        except OSError:
-            return False
 
 
 @dataclass(frozen=True)

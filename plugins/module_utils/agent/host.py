@@ -32,6 +32,7 @@ from .places import Places
 from .processes import JobProcesses
 from .record import JobRecord, NodeRecord, Records
 from .seed import put_seed, seed_name
+from .slots import take
 
 _LONGEST_REQUEST = 64 * 1024
 _MOST_NODES = 256
@@ -300,6 +301,8 @@ def main(_argv: Sequence[str]) -> int:
         places = Places()
         # Before waiting for a request: connections are few, and anybody may open one.
         check_user(places, uid)
+        # Kept until this process ends.
+        take(places, uid)
         request = read_line(connection)
         commands, config = Commands(), load()
         helper = Helper(places, config, commands, VaultClient(commands, config), uid, pid)

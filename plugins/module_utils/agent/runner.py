@@ -5,8 +5,8 @@
 However it ends, its guests end with it: in order by :meth:`Agent.run`, else because libvirt destroys them when its client is gone
 (see :mod:`..libvirt.session`), and at the very last by the epilog.  When it is killed, its supervisor reports the nodes as crashed.
 
-States: ``booting`` when QEMU runs; ``running`` when the guest agent inside answers, else when the console shows a login prompt, else, for a
-guest that offers neither, after five minutes.
+States: ``booting`` when QEMU runs; ``running`` when the guest agent inside answers, else when the console shows a login prompt.  A guest
+that offers neither for five minutes is still ``booting``, and says so.
 """
 
 # A program of its own, not a module: what it prints is its output.

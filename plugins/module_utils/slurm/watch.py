@@ -224,7 +224,7 @@ def _late(item: str, job_id: int, seen: View, timeout: float, cancel: bool, hope
     if seen.state == SetState.PENDING:
         detail = f"job {job_id} is pending{when}, Slurm's reason is {reason or 'not given yet'}{tail}"
         return VcError("timeout", item, "waiting for its nodes to run", detail, reason_remedy(reason))
-    waiting = [f"{name} is {guest.state}{_where(guest)}" for name, guest in seen.guests.items() if guest.state not in _RUNNING]
+    waiting = _not_running(seen)
     detail = f"job {job_id} is {seen.state}{when}: {_some(waiting)}{tail}" + (f"; {seen.problem}" if seen.problem else "")
     return VcError("timeout", item, "waiting for its nodes to run", detail, "wait longer with `wait_timeout`, or look at a node's console")
 
@@ -240,15 +240,19 @@ def _ended_early(item: str, job_id: int, seen: View, output: str) -> VcError:
 
 
 def _not_all(item: str, job_id: int, seen: View, output: str) -> VcError:
-    bad = [
-        f"{name} is {guest.state}{_where(guest)}" + (f" ({guest.msg})" if guest.msg else "")
-        for name, guest in seen.guests.items()
-        if guest.state not in _RUNNING
-    ]
+    bad = _not_running(seen)
     down = [guest for guest in seen.guests.values() if guest.state not in _RUNNING]
     held = all(guest.state == NodeState.OFF and not guest.ended for guest in down)
     remedy = "switch them on with vc_power" if held else f"terminate the set and start it again; its log is {output}"
     return VcError("backend", item, "starting it", f"in job {job_id} {_some(bad)}", remedy)
+
+
+def _not_running(seen: View) -> list[str]:
+    return [
+        f"{name} is {guest.state}{_where(guest)}" + (f" ({guest.msg})" if guest.msg else "")
+        for name, guest in seen.guests.items()
+        if guest.state not in _RUNNING
+    ]
 
 
 def _where(guest: Guest) -> str:
