@@ -227,7 +227,7 @@ computeset:
       returned: always
       sample: AssocGrpCPUMinutesLimit
     output:
-      description: Where the job writes its log, in the place of the log of the set's job before; the hypervisors have to see the file system.
+      description: Where the job writes its log, over that of the set's last job, on a file system that the hypervisors see.
       type: str
       returned: always
       sample: /home/labuser/.vc-vc1-sim.log
