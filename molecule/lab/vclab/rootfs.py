@@ -62,10 +62,12 @@ PACKAGES = [
 ]
 # What only the host of the simulated fabric asks for.
 FABRIC_PACKAGES = ["opensm", "infiniband-diags", "ibsim-utils"]
+# What only the vault's second store asks for.
+STORE_PACKAGES = ["zfs-fuse"]
 
 # Debian 13 is there for the hypervisors' side alone, so what only other hosts ask for must not be there by chance.
 CHANGES = {
-    "bookworm": ([], FABRIC_PACKAGES),
+    "bookworm": ([], FABRIC_PACKAGES + STORE_PACKAGES),
     "trixie": (["libvirt-daemon-system", "genisoimage"], ["libvirt-daemon", "libvirt-daemon-driver-secret"]),
 }
 

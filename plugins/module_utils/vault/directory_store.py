@@ -8,7 +8,6 @@ Clones share blocks where the filesystem can (XFS, Btrfs), else they are sparse 
 
 from __future__ import annotations
 
-import contextlib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -130,8 +129,6 @@ class DirectoryStore:
 
     def remove_snapshot(self, snapshot: DiskSnapshot) -> None:
         self._making.discard(self._snapshots / snapshot.cluster / snapshot.node / snapshot.name)
-        with contextlib.suppress(OSError):
-            (self._snapshots / snapshot.cluster).rmdir()
 
     def import_iso(self, name: str, source: str, sha256: str) -> Iso:
         return self._isos.take(name, source, sha256)

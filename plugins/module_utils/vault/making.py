@@ -54,14 +54,17 @@ class Making:
             shutil.rmtree(directory, ignore_errors=True)
 
     def discard(self, place: Path) -> None:
-        """Remove a directory with what is in it, and the one above it when that is empty then."""
+        """Remove a directory with what is in it, and those above it that are empty then."""
         durable.make_directory(self._temporary)
         gone = Path(tempfile.mkdtemp(dir=self._temporary)) / "gone"
         os.rename(place, gone)
         durable.sync_directory(place.parent)
         shutil.rmtree(gone.parent, ignore_errors=True)
         with contextlib.suppress(OSError):
-            place.parent.rmdir()
+            for parent in place.parents:
+                if parent == self._temporary.parent:
+                    break
+                parent.rmdir()
 
 
 def _sweep(temporary: Path) -> None:
