@@ -95,6 +95,22 @@ def test_without_a_required_variable_nothing_begins(tmp_path: pathlib.Path) -> N
     assert "missing required arguments: overlay_host_interface" in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(
+    ("host", "tag", "refusal"),
+    [("nas1", "agent", "nothing of the collection"), ("login1", "fabric", "no OpenSM"), ("login1", "slurm", "no Slurm")],
+)
+def test_check_mode_refuses_a_host_that_was_never_converged(tmp_path: pathlib.Path, host: str, tag: str, refusal: str) -> None:
+    # Such as this machine, on behalf of the example's.
+    more = tmp_path / "new_slurm.yml"
+    more.write_text(yaml.safe_dump(NEW_SLURM), encoding="utf-8")
+    inventories = ["-i", str(EXAMPLE), "-i", str(more)]
+    argv = ["ansible-playbook", "--check", *inventories, "--limit", host, "--tags", tag, str(ROOT / "playbooks" / "site.yml"), *HERE]
+    done = subprocess.run(argv, cwd=ROOT, env=environment(**QUIET), capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert f"{host} has {refusal} yet" in done.stdout + done.stderr
+    assert re.findall(r"changed=(\d+) +unreachable=0 +failed=(\d)", done.stdout) == [("0", "1")]
+
+
 def test_the_examples_virtual_clusters_are_accepted() -> None:
     file = EXAMPLE / "group_vars" / "all" / "vc_clusters.yml"
     data = yaml.safe_load(file.read_text(encoding="utf-8"))
