@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.lab import vault
-from tests.lab.host import attempt, on, python
+from tests.lab.host import UIDS, attempt, on, python
 from tests.lab.virtual_cluster import VirtualCluster, awaited, cancel_all, define, forget
 
 SETTINGS = "/etc/hpc-virtual-cluster"
@@ -80,6 +80,38 @@ with socket.socket(socket.AF_UNIX) as helper:
     helper.connect("/run/vc/host.sock")
     helper.sendall(sys.argv[1].encode() + b"\\n")
     print(helper.makefile().readline())
+"""
+# Opens calls as one user until one of them is refused, and asks as another meanwhile; the two answers.
+FLOOD = """
+import json, os, select, signal, socket, sys
+own, other, count, request = *map(int, sys.argv[1:4]), sys.argv[4].encode() + b"\\n"
+def call():
+    helper = socket.socket(socket.AF_UNIX)
+    helper.settimeout(30)
+    helper.connect("/run/vc/host.sock")
+    return helper
+def as_user(uid, work):
+    mine, its = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.setresuid(uid, uid, uid)
+        os.write(its, work())
+        signal.pause()
+    os.close(its)
+    return child, os.read(mine, 65536)
+held = []
+def flood():
+    held.extend(call() for _number in range(count))
+    return select.select(held, [], [], 30)[0][0].recv(65536)
+def ask():
+    helper = call()
+    helper.sendall(request)
+    return helper.makefile("rb").readline()
+children, answers = zip(as_user(own, flood), as_user(other, ask))
+for child in children:
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+print(json.dumps([json.loads(answer) for answer in answers]))
 """
 # Where any of these texts stands on a host: command lines, environments, files with their modes, the journal.
 SEARCH = """
@@ -189,6 +221,18 @@ def test_the_root_helper_knows_who_calls(tenant: Tenant, verb: str, nodes: Any) 
     answer = python("hv1", CALL, request, user="otheruser")
     assert (answer["ok"], answer["error"]["code"]) == (False, "forbidden")
     assert vault.lease(tenant.name, "compute0") == before
+
+
+def test_one_user_does_not_keep_others_from_the_root_helper(tenant: Tenant) -> None:
+    request = json.dumps(
+        {"schema": 1, "verb": "state", "args": {"job_id": tenant.here, "restart_count": 0, "nodes": {"compute0": "running"}}}
+    )
+    own, others = python("hv1", FLOOD, str(UIDS["labuser"]), str(UIDS["otheruser"]), "24", request)
+    assert (own["ok"], own["error"]["code"]) == (False, "in_use")
+    assert "16 calls of this user" in own["error"]["detail"]
+    # The answer that he always gets, and at once.
+    assert (others["ok"], others["error"]["code"]) == (False, "forbidden")
+    assert python("hv1", CALL, request, user="labuser")["ok"] is True
 
 
 def export_opens(host: str, iqn: str, account: str = "", secret: str = "") -> str:

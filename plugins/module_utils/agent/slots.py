@@ -11,7 +11,7 @@ from ..model.errors import VcError
 from .places import Places
 
 # An agent makes two at a time at most; the socket takes 128 altogether.
-SLOTS = 24
+SLOTS = 16
 
 
 def take(places: Places, uid: int) -> int:
