@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "molecule" / "la
 from vclab import rootfs
 from vclab.controller import link_collection
 
-from benchmarks import converge, inventory, tunnels
+from benchmarks import converge, inventory, partitions, tunnels
 from benchmarks.measure import BenchError, run
 from benchmarks.room import COLLECTIONS, PACKAGES, Room
 from benchmarks.table import Table
@@ -51,6 +51,7 @@ BENCHMARKS: dict[str, Callable[[Path], Table]] = {
     "converge": in_room(converge.measure),
     "tunnels": in_room(tunnels.measure),
     "inventory": lambda directory: inventory.measure(directory, ROUNDS),
+    "partitions": lambda directory: partitions.measure(directory, ROUNDS),
 }
 
 
