@@ -210,13 +210,14 @@ def _check_nodes(nodes: list[NodeRequest], places: list[str], cidr: str) -> None
         ("address", "give every node its own, or leave them out"),
     ):
         seen: dict[str, str] = {}
-        for node, place in zip(nodes, places):
+        for number, (node, place) in enumerate(zip(nodes, places)):
             value = getattr(node, what)
             if value is None:
                 continue
+            where = f"{place}.macs[{number - places.index(place)}]" if what == "mac" else f"{place} {what}"
             if value in seen:
-                raise VcError("duplicate", f"{place} {what} {value}", _TRIED, f"{seen[value]} has it already", remedy)
-            seen[value] = f"{place} {node.name}" if what != "name" else place
+                raise VcError("duplicate", f"{where} {value}", _TRIED, f"{seen[value]} has it already", remedy)
+            seen[value] = place if what == "name" else where if what == "mac" else f"{place} {node.name}"
     for node, place in zip(nodes, places):
         if node.address is not None and not addresses.in_network(node.address, cidr):
             raise VcError(

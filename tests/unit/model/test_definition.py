@@ -137,7 +137,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"computes__0__persistent": "yes"}, "invalid", "vc1 computes[0].persistent yes"),
     ({"computes__0__macs": ["52:54:00:00:00:01"]}, "invalid", "vc1 computes[0].macs"),
     ({"computes__0__macs": ["52:54:00:00:00:01", 41135080953]}, "invalid", "vc1 computes[0].macs[1]"),
-    ({"computes__0__macs": ["52:54:00:00:00:01"] * 2}, "duplicate", "vc1 computes[0] mac 52:54:00:00:00:01"),
+    ({"computes__0__macs": ["52:54:00:00:00:01"] * 2}, "duplicate", "vc1 computes[0].macs[1] 52:54:00:00:00:01"),
     ({"computes__0__address": "10.11.0.254"}, "invalid", "vc1 computes[0] address 10.11.0.255"),
     ({"computes__0__address": "255.255.255.255"}, "invalid", "vc1 computes[0].address 255.255.255.255"),
     ({"computes": [computes("n1"), computes("n[1-2]")]}, "duplicate", "vc1 computes[1] name n1"),
