@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 CLAUSES: Mapping[str, str] = {
     "predicted": "check mode says what the run then says: `changed`, `diff`, actions, results, the object",
     "untouched": "check mode leaves every backend as it is, to the byte and the time of the last write",
-    "again": "a second run, and check mode after it, find nothing to do, and answer the same object",
+    "again": "a second run after each change, and for a new object check mode after it, find nothing to do and answer the same object",
     "truth": "`changed` is true when and only when a backend has changed, also when the call failed",
     "fixed": "what must not change, and what is no valid value, is refused by name before the first write, with a remedy",
     "absent": "absent removes, predicted; absent again finds nothing to do",

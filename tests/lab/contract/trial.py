@@ -66,7 +66,7 @@ class Course:
 
     def _write(self) -> None:
         trial, args = self._trial, self._trial.present
-        self._step("create", args, True)
+        self._step("create", args, (False, True))
         self._made = self._dump
         for change in trial.changes:
             if not change.anew:
@@ -109,20 +109,19 @@ class Course:
 
     # Steps.
 
-    def _step(self, case: str, args: Args, expected: bool) -> Answer:
-        """Check, run, run again, check again."""
+    def _step(self, case: str, args: Args, again: tuple[bool, ...] = (False,)) -> Answer:
+        """Check, run, run again; for a new object check again as well."""
         predicted = self._call(case, args, check=True)
         real = self._call(case, args)
         if predicted.get("failed") or real.get("failed"):
             self._stop("predicted", case, f"check: {predicted.get('msg')}; run: {real.get('msg')}")
         self._record.hold("predicted", case, *unlike(self._pruned(predicted), self._pruned(real), [*real]))
-        if real["changed"] is not expected:
-            self._record.hold("again", case, f"changed is {real['changed']}")
-        self._still(case, args, real)
+        self._record.hold("truth", case, "" if real["changed"] else "it says that it has not changed anything")
+        self._still(case, args, real, again)
         return real
 
-    def _still(self, case: str, args: Args, real: Answer) -> None:
-        for check in (False, True):
+    def _still(self, case: str, args: Args, real: Answer, checks: tuple[bool, ...] = (False,)) -> None:
+        for check in checks:
             again = self._call(case, args, check=check)
             calm = {"changed": False, "diff": {"before": {}, "after": {}}, "actions": []}
             wrong = [f"{key} is {again.get(key)!r}" for key, value in calm.items() if again.get(key) != value]
@@ -143,14 +142,14 @@ class Course:
     def _change(self, args: Args, change: Change) -> Args:
         self._first(change.first)
         args, before = _changed(args, change), self._dump
-        real = self._step(change.option, args, True)
+        real = self._step(change.option, args)
         self._shown(change, before, real)
         return args
 
     def _anew(self, change: Change) -> None:
         self._first(change.first)
         args = _changed(self._trial.present, change)
-        real = self._step(change.option, args, True)
+        real = self._step(change.option, args)
         self._shown(change, self._made, real)
         self._plain("absent", self._absent)
 
@@ -175,10 +174,11 @@ class Course:
         for path in sorted(documented.lists(self._module)):
             if path in self._trial.repeatable:
                 continue
-            for place in occurrences(args, path)[:1]:
-                entries = list(value_at(args, place))
+            # An option that was taken away on the way is in the first call.
+            for call, place in [(call, place) for call in (args, self._trial.present) for place in occurrences(call, path)][:1]:
+                entries = list(value_at(call, place))
                 twice = [entries[0], entries[0], *entries[2:]]
-                answer = self._call(place, placed(args, place, twice))
+                answer = self._call(place, placed(call, place, twice))
                 self._record.repeated.add(path)
                 self._record.hold("duplicates", place, *refusal(answer, "duplicate", f"{place}[1]", None))
 

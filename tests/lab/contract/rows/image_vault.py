@@ -151,7 +151,7 @@ DISKS = Trial(
     absent={"disks": [{"cluster": "contractdisks", "node": "p0", "state": "absent"}]},
     changes=(Change("disks[0].size", "1GiB"),),
     refused=(
-        Refused("disks[0].image", "debian12", "conflict", "a disk keeps the image that it was made from", "tiny@r1"),
+        Refused("disks[0].image", "debian12", "conflict", "a disk keeps the image that it was made from", "tiny@r"),
         Refused("disks[1]", {"cluster": "contractdisks", "node": "nosuch"}, "unknown", "names a node that is not there", "nosuch"),
     ),
     guards=(Guard("the disk has a snapshot", "in_use", kept, let_go),),

@@ -100,6 +100,7 @@ CLUSTER = Trial(
         Refused("computes[0].address", "10.15.0.70", "conflict", GIVEN),
         Refused("computes[1]", {**GROUP, "nodes": "d0", "macs": None, "memory": "1MiB"}, "invalid", "has too little memory", "computes[1]"),
     ),
+    repeatable={"frontend.macs": "it has one entry"},
     guards=(Guard("one of its nodes has a disk", "in_use", make_disk, remove_disk),),
     faults=(
         Fault(
