@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .errors import VcError
@@ -25,6 +25,18 @@ def parse(value: Any) -> str:
         return f"account:{account_name(name.lower())}"
     remedy = f"write {EVERYBODY}, user:NAME or account:NAME"
     raise VcError("invalid", shown(value), "reading who may use an image", "it names nobody", remedy)
+
+
+def parse_all(values: Sequence[Any]) -> tuple[str, ...]:
+    """Option ``access``, sorted; VcError ``invalid`` or ``duplicate`` (what means the same) names the entry by its index."""
+    entries: list[str] = []
+    for number, value in enumerate(values):
+        entry = parse(value)
+        if entry in entries:
+            detail = f"access[{entries.index(entry)}] is {entry} too"
+            raise VcError("duplicate", f"access[{number}]", "reading who may use an image", detail, "name everybody once")
+        entries.append(entry)
+    return tuple(sorted(entries))
 
 
 def allows(entries: Iterable[str], user: str, account: str) -> bool:

@@ -279,8 +279,7 @@ def _golden(item: Mapping[str, Any]) -> GoldenRequest:
         return GoldenRequest(ref.name, state, revision=ref.revision)
     if not source:
         raise VcError("invalid", "source", "reading it", "it is missing", "give the path of an image file on the vault host")
-    listed = item.get("access")
-    granted = None if listed is None else tuple(sorted({access.parse(entry) for entry in listed}))
+    granted = None if item.get("access") is None else access.parse_all(item["access"])
     return GoldenRequest(ref.name, state, source, choice(item, "format", FORMATS), ref.revision, granted)
 
 

@@ -112,7 +112,8 @@ def test_revisions(vault: Vault) -> None:
 
 def test_who_may_use_an_image(vault: Vault) -> None:
     first = str(vault.site.source)
-    everybody = ["user:labuser", "account:Physics", "all", "all"]
+    everybody = ["user:labuser", "account:Physics", "all"]
+    assert refused("duplicate", images.parse_goldens, [golden(source=first, access=["all", "all"])]).item == "goldens[0]: access[1]"
     verbs, shown = vault.run(golden(source=first, access=everybody))
     assert (verbs, shown[0]["access"]) == (["grant"], ["account:physics", "all", "user:labuser"])
     # It is the image's, whichever revision, and what is not said stays.
