@@ -175,12 +175,15 @@ class Course:
             if path in self._trial.repeatable:
                 continue
             # An option that was taken away on the way is in the first call.
-            for call, place in [(call, place) for call in (args, self._trial.present) for place in occurrences(call, path)][:1]:
-                entries = list(value_at(call, place))
-                twice = [entries[0], entries[0], *entries[2:]]
-                answer = self._call(place, placed(call, place, twice))
+            for place, entries, source in self._given(path, args, self._trial.present)[:1]:
+                answer = self._call(place, placed(source, place, [entries[0], entries[0], *entries[2:]]))
                 self._record.repeated.add(path)
-                self._record.hold("duplicates", place, *refusal(answer, "duplicate", f"{place}[1]", None))
+                self._record.hold("duplicates", place, *refusal(answer, "duplicate", f"{place.rpartition('.')[2]}[1]", None))
+
+    @staticmethod
+    def _given(path: str, *calls: Args) -> list[tuple[str, list[Any], Args]]:
+        """Where calls give a list, and what is in it."""
+        return [(place, list(value_at(call, place)), call) for call in calls for place in occurrences(call, path)]
 
     def _guard(self, guard: Guard) -> None:
         self._first(guard.first)

@@ -124,6 +124,7 @@ GOLDENS = Trial(
         Change("goldens[0].source", f"{PLACE}/two.raw"),
         Change("goldens[0].format", "qcow2", also={"goldens[0].source": f"{PLACE}/two.qcow2"}),
         Change("goldens[0].revision", 7),
+        Change("goldens[0].access", ["account:physics", "user:otheruser"]),
     ),
     refused=(
         Refused("goldens[1]", golden("contract-b", "nosuch.raw"), "unknown", "names a file that is not there", "nosuch.raw"),
