@@ -154,9 +154,12 @@ class Registry:
 
     def put_access(self, image: str, entries: Collection[str]) -> None:
         """Replace what is granted on one image; nothing granted is nothing kept."""
-        granted = {**self.access(), image: sorted(entries)}
+        granted = {name: list(kept) for name, kept in {**self.access(), image: sorted(entries)}.items() if kept}
+        if not granted:
+            durable.remove(self.path / "access.json")
+            return
         durable.make_directory(self.path)
-        durable.write_json(self.path / "access.json", {"images": {name: list(kept) for name, kept in granted.items() if kept}})
+        durable.write_json(self.path / "access.json", {"images": granted})
 
     def secret(self, name: str) -> Optional[bytes]:
         """A file of ``registry/secrets``, None when there is none."""
