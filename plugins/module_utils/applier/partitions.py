@@ -54,9 +54,10 @@ class PartitionActions:
         try:
             wrong = self._carry(goals)
         except VcError:
-            # OpenSM reads the file when it comes back: it must not find there what nobody has seen on the fabric.
+            # Whenever OpenSM comes back it must not find there what nobody has seen on the fabric.
             with contextlib.suppress(VcError):
                 self._put({name: self._start.last(name) for name in goals})
+                daemon.reload(self._commands, self._daemon)
             raise
         kept = {name: goal for name, goal in goals.items() if name not in wrong}
         good = _with(self._start.good or {}, kept)
@@ -100,13 +101,18 @@ class PartitionActions:
         self._file.put(_with(self._file.read().partitions, goals))
 
     def _wait(self, goals: Goals) -> dict[str, str]:
-        """Look until the ports show it; what they do not show after all, by item."""
+        """Look until the ports show it; what they do not show after all, by item.  OpenSM may be too busy to answer meanwhile."""
         until = time.monotonic() + self._wait_seconds
         pause = _PAUSE_SECONDS
         while True:
-            wrong = self._look(goals)
-            if not wrong or time.monotonic() >= until:
-                return wrong
+            last = time.monotonic() >= until
+            try:
+                wrong = self._look(goals)
+                if not wrong or last:
+                    return wrong
+            except VcError:
+                if last:
+                    raise
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 

@@ -59,7 +59,8 @@ def read_requests(items: Sequence[Mapping[str, Any]]) -> list[Request]:
         try:
             request = Request(names.cluster_name(item["name"]), _partition(item) if item["state"] == "present" else None)
         except VcError as error:
-            raise VcError(error.code, f"{place} {error.item}", error.tried, error.detail, error.remedy) from None
+            inner = "." if error.code == "duplicate" else " "
+            raise VcError(error.code, f"{place}{inner}{error.item}", error.tried, error.detail, error.remedy) from None
         same = next((earlier for earlier, other in enumerate(requests) if other.name == request.name), None)
         what = "name"
         if same is None and request.partition is not None:
@@ -105,14 +106,19 @@ def _partition(item: Mapping[str, Any]) -> Partition:
     name = item["name"]
     if item.get("pkey") is None:
         raise VcError("invalid", name, _TRIED, "it has no pkey", "give cluster.pkey of what vc_cluster returned")
-    guids = [addresses.parse_guid(guid) for guid in item.get("guids") or ()]
-    limited = [addresses.parse_guid(guid) for guid in item.get("limited_guids") or ()]
-    if not guids and not limited:
+    seen: dict[str, str] = {}
+    members: dict[str, list[str]] = {"guids": [], "limited_guids": []}
+    for kind, found in members.items():
+        for index, value in enumerate(item.get(kind) or ()):
+            guid, place = addresses.parse_guid(value), f"{kind}[{index}]"
+            if guid in seen:
+                raise VcError("duplicate", f"{place} {guid}", _TRIED, f"it is {seen[guid]} as well", "list every port once")
+            seen[guid] = place
+            found.append(guid)
+    if not seen:
         raise VcError("invalid", name, _TRIED, "it has no ports", "give guids or limited_guids, or make it absent")
-    twice = next((guid for place, guid in enumerate([*guids, *limited]) if guid in [*guids, *limited][:place]), None)
-    if twice is not None:
-        raise VcError("duplicate", f"{name} {twice}", _TRIED, "the port is listed twice", "list it once, in guids or in limited_guids")
-    return Partition(name, addresses.parse_pkey(item["pkey"]), tuple(sorted(guids)), tuple(sorted(limited)), bool(item.get("ipoib")))
+    full, limited = (tuple(sorted(found)) for found in members.values())
+    return Partition(name, addresses.parse_pkey(item["pkey"]), full, limited, bool(item.get("ipoib")))
 
 
 def _plan(request: Request, fabric: Fabric) -> ItemPlan:
