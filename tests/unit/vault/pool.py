@@ -84,7 +84,9 @@ class Pool:
                 yield dataset
             finally:
                 # Busy for a moment after the last file in it was closed.
-                while subprocess.run(["zfs", "destroy", "-R", dataset], capture_output=True, check=False).returncode:
+                for _attempt in range(50):
+                    if subprocess.run(["zfs", "destroy", "-R", dataset], capture_output=True, check=False).returncode == 0:
+                        break
                     time.sleep(0.1)
 
     def restart(self) -> None:
@@ -93,7 +95,8 @@ class Pool:
         self._daemon.wait()
         mounts = [line.split() for line in Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()]
         for place in reversed([words[1] for words in mounts if words[2].startswith("fuse") and words[0].startswith(POOL)]):
-            _run("umount", "-l", place)
+            # One that was below another is gone with that.
+            subprocess.run(["umount", "-l", place], capture_output=True, check=False)
         for left in ("/run/zfs/pid", "/run/zfs/zfs_socket"):
             Path(left).unlink(missing_ok=True)
         self._daemon = self._start()
