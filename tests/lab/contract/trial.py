@@ -205,6 +205,8 @@ class Course:
         self._record.stories.append((fault.why, f"`{fault.code}`, {told}; run again: done" if fault.settle else f"`{fault.code}`, {told}"))
         if fault.settle:
             real = self._plain(f"{fault.why}, mended", args)
+            late = [result["name"] for result in real["results"] if result["changed"] and result["name"] not in fault.failed]
+            self._record.hold("failure", f"{fault.why}, mended", f"said to be done, and done only now: {late}" if late else "")
             self._still(f"{fault.why}, mended", args, real)
         self._first(fault.end)
         absent = self._absent if fault.absent is None else fault.absent
