@@ -79,11 +79,7 @@ CONTRACT = Contract(
     trials=(PARTITIONS,),
     apart={
         "partitions[].name": "says which partition is meant",
-        "partitions[].pkey": "says which partition is meant",
         "partitions[].state": "is what absent changes",
-        "path": "says which file is meant",
-        "unit": "says which daemon is meant",
-        "wait_timeout": "says how long to look",
     },
     without={"kept": "nothing stands on a partition that it could tell: a port that is on the fabric need not be in use"},
 )
