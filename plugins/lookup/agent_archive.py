@@ -22,7 +22,8 @@ options:
       - Names of the programs to make launchers for. With none, the archive has neither launchers nor the package.
     type: list
     elements: str
-    choices: [vc-prolog, vc-epilog, vc-job, vc-agent, vc-host, vc-flush, vc-vault, vc-overlay, vc-probe]
+    choices: [vc-prolog, vc-epilog, vc-job, vc-agent, vc-host, vc-flush, vc-vault, vc-overlay, vc-probe, vc-gate,
+      vc-gate-helper]
   python:
     description:
       - Absolute path of the hosts' own Python, 3.9 or newer.
@@ -104,6 +105,8 @@ PROGRAMS = {
     "vc-vault": "vault.command",
     "vc-overlay": "overlay.command",
     "vc-probe": "agent.probe",
+    "vc-gate": "gate.front",
+    "vc-gate-helper": "gate.helper",
 }
 LAUNCHER = """#!{python} -I
 import sys

@@ -11,6 +11,8 @@ from .process import run
 
 ROOT_KEY = KEYS_DIR / "id_ed25519"
 LABUSER_KEY = KEYS_DIR / "labuser_ed25519"
+# With labuser those who come to the gates.
+GATE_USERS = ("otheruser", "anna", "olga")
 KNOWN_HOSTS = STATE / "known_hosts"
 
 
@@ -21,7 +23,9 @@ def host_key(host: str) -> Path:
 def ensure() -> None:
     """Make the keys that are missing, and the known_hosts that goes with them."""
     KEYS_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for key, comment in [(ROOT_KEY, "vc-lab"), (LABUSER_KEY, "labuser@vc-lab"), *((host_key(plan.name), plan.name) for plan in EVERY_HOST)]:
+    wanted = [(ROOT_KEY, "vc-lab"), (LABUSER_KEY, "labuser@vc-lab")]
+    wanted += [(KEYS_DIR / f"{user}_ed25519", f"{user}@vc-lab") for user in GATE_USERS]
+    for key, comment in [*wanted, *((host_key(plan.name), plan.name) for plan in EVERY_HOST)]:
         if not key.exists():
             run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(key)])
     lines = []

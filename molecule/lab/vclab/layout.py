@@ -68,10 +68,11 @@ GROUPS = {
     "vault": ("nas",),
     "frontend_hosts": ("fe1",),
     "hypervisors": ("hv1", "hv2"),
+    "gates": ("head", "fe1"),
     "overlay_hosts": ("fe1", "hv1", "hv2"),
     "subnet_manager": ("head",),
 }
-DEBIAN13_GROUPS = {group: (DEBIAN13.name,) for group in GROUPS if group not in ("frontend_hosts", "subnet_manager")}
+DEBIAN13_GROUPS = {group: (DEBIAN13.name,) for group in GROUPS if group not in ("frontend_hosts", "subnet_manager", "gates")}
 
 USERS = {"labuser": 2001, "otheruser": 2002}
 

@@ -23,6 +23,9 @@ from .registry import VAULT_ROOT, Registry
 from .store_choice import open_store
 from .tgtd import SOCKET, Tgtd
 
+# What a host is there for decides what its key opens.
+_ALLOWED = {"guests": protocol.VERBS, "gate": protocol.GATE_VERBS, "both": (*protocol.VERBS, *protocol.GATE_VERBS)}
+
 
 def open_leases(root: str = VAULT_ROOT, tgt_socket: str = SOCKET) -> Leases:
     """The leases of the vault under this root, served by the tgtd behind this socket."""
@@ -43,11 +46,17 @@ def caller_from_sshd(host: str, environment: Mapping[str, str], port: int = PORT
     return Caller(names.host_name(host), client, f"{portal}:{port}")
 
 
-def serve(leases: Leases, caller: Caller, text: str) -> str:
-    """The answer to one request; never raises for anything a host can send."""
+def serve(leases: Leases, caller: Caller, text: str, allowed: Sequence[str] = protocol.VERBS) -> str:
+    """The answer to one request; never raises for anything a host can send.  `allowed` are the verbs that this host may use."""
     try:
-        verb, args = protocol.decode_request(text)
-        verbs = {"lease": leases.lease, "state": leases.state, "release": leases.release, "status": leases.visible}
+        verb, args = protocol.decode_request(text, allowed)
+        verbs = {
+            "lease": leases.lease,
+            "state": leases.state,
+            "release": leases.release,
+            "status": leases.visible,
+            "authorize": leases.authorize,
+        }
         return protocol.answer(verbs[verb](caller, args))
     except VcError as error:
         return protocol.refusal(error)
@@ -67,7 +76,7 @@ def main(argv: Sequence[str]) -> int:
         if options.verb == "serve":
             caller = caller_from_sshd(options.host, os.environ, options.portal_port)
             text = sys.stdin.buffer.read(protocol.LARGEST_REQUEST + 1).decode("utf-8", "replace")
-            sys.stdout.write(serve(leases, caller, text))
+            sys.stdout.write(serve(leases, caller, text, _ALLOWED[options.allow]))
             return 0
         result: dict[str, Any]
         if options.verb == "status":
@@ -93,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     verb = verbs.add_parser("serve", help="answer one request of a host; the forced command of its key")
     verb.add_argument("--host", required=True, help="name of the host that owns the key")
+    verb.add_argument("--allow", choices=sorted(_ALLOWED), default="guests", help="what the host is for (default: %(default)s)")
     verb.add_argument("--portal-port", type=int, default=PORT, help="TCP port of tgtd (default: %(default)s)")
     verb = verbs.add_parser("status", help="print everything the vault knows, as JSON without secrets")
     verb.add_argument("--cluster", default="", help="only this virtual cluster")

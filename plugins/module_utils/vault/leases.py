@@ -18,7 +18,7 @@ from ..model import names
 from ..model.cluster import Cluster, Node
 from ..model.errors import VcError
 from ..model.states import node_state
-from . import ephemeral, lease_record
+from . import ephemeral, lease_record, operators
 from .ephemeral import Ephemeral
 from .iscsi import LUN, Export, Exports, chap_user, iqn, new_secret
 from .lease_files import LeaseFiles
@@ -52,6 +52,10 @@ class Leases:
         self._files = LeaseFiles(registry)
         self._ephemeral = Ephemeral(registry, self._files)
         self._now = now
+
+    def authorize(self, _caller: Caller, args: Mapping[str, Any]) -> dict[str, Any]:
+        """``{cluster, user}`` -> ``{roles, cluster}``: who somebody is to a cluster, for a gate."""
+        return operators.authorize(self._registry, args)
 
     def lease(self, caller: Caller, args: Mapping[str, Any]) -> dict[str, Any]:
         """``{cluster, nodes[], holder, vms?}`` -> ``{cluster, nodes: {name: answer}}``, for a frontend also ``ssh_private_key``.

@@ -5,14 +5,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..model.errors import VcError
 from ..model.names import shown
 
 SCHEMA = 1
+# What hosts that run guests may ask for, and what gates may.
 VERBS = ("lease", "state", "release", "status")
+GATE_VERBS = ("authorize",)
 LARGEST_REQUEST = 1024 * 1024
 
 
@@ -21,9 +23,9 @@ def encode_request(verb: str, args: Mapping[str, Any]) -> str:
     return json.dumps({"schema": SCHEMA, "verb": verb, "args": dict(args)}, sort_keys=True) + "\n"
 
 
-def decode_request(text: str) -> tuple[str, Mapping[str, Any]]:
+def decode_request(text: str, verbs: Sequence[str] = VERBS, whose: str = "vault") -> tuple[str, Mapping[str, Any]]:
     """(verb, args) of a request.  Raises VcError ``invalid`` or ``version``; a stranger may have written the text."""
-    tried, remedy = "reading the request", "use vault.client of the same release"
+    tried, remedy = "reading the request", "use a client of the same release"
     if len(text) > LARGEST_REQUEST:
         raise VcError("invalid", "request", tried, f"it has more than {LARGEST_REQUEST} characters", "ask for fewer nodes at once")
     try:
@@ -36,10 +38,10 @@ def decode_request(text: str) -> tuple[str, Mapping[str, Any]]:
     if isinstance(schema, bool) or not isinstance(schema, int) or schema < 1:
         raise VcError("invalid", "request", tried, "it has no schema number", remedy)
     if schema > SCHEMA:
-        detail = f"it has schema {schema}, this vault speaks {SCHEMA}"
-        raise VcError("version", "request", tried, detail, "install the host's release on the vault host (role vault)")
-    if verb not in VERBS:
-        raise VcError("invalid", "request", tried, f"{shown(verb)} is not a verb", f"use one of {', '.join(VERBS)}")
+        detail = f"it has schema {schema}, this {whose} speaks {SCHEMA}"
+        raise VcError("version", "request", tried, detail, f"install the client's release on the {whose} host (role {whose})")
+    if verb not in verbs:
+        raise VcError("invalid", "request", tried, f"{shown(verb)} is not a verb", f"use one of {', '.join(verbs)}")
     if not isinstance(args, dict):
         raise VcError("invalid", "request", tried, "args is not an object", remedy)
     return str(verb), args
