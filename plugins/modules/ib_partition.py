@@ -183,7 +183,7 @@ from ..module_utils import module_runner
 from ..module_utils.applier.partitions import PartitionActions
 from ..module_utils.command import Commands
 from ..module_utils.fabric import daemon
-from ..module_utils.fabric.partition_file import PartitionFile
+from ..module_utils.fabric.partition_file import PATH, PartitionFile
 from ..module_utils.model.errors import VcError
 from ..module_utils.planner.partition import read_requests
 
@@ -207,7 +207,7 @@ def main() -> None:
                     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
                 },
             },
-            "path": {"type": "path", "default": "/etc/opensm/partitions.conf"},
+            "path": {"type": "path", "default": PATH},
             "unit": {"type": "str", "default": daemon.UNITS},
             "wait_timeout": {"type": "int", "default": 30},
         },

@@ -20,9 +20,10 @@ options:
       - V(vault) reads the registry, leases, disks and golden images; on the vault host, as root.
       - V(slurm) reads jobs that claim to be computesets; on any host where C(squeue) works, as any user who may see all jobs.
       - V(libvirt) reads the frontends' domains; on a frontend host, as root.
+      - V(fabric) reads the partitions in C(/etc/opensm/partitions.conf) and their ports' own tables; on the subnet manager's host, as root.
     type: list
     elements: str
-    choices: [vault, slurm, libvirt]
+    choices: [vault, slurm, libvirt, fabric]
     required: true
   cluster:
     description: Only this virtual cluster. Left out, all of them.
@@ -142,6 +143,21 @@ libvirt:
       elements: dict
       returned: success
       sample: [{cluster: vc1, node: frontend, domain: vc1-frontend, state: running, autostart: true}]
+fabric:
+  description: The InfiniBand fabric as far as it is ours.
+  returned: when V(fabric) was asked for and could be read
+  type: dict
+  contains:
+    partitions:
+      description: As M(hpc.virtual_cluster.ib_partition) returns them.
+      type: list
+      elements: dict
+      returned: success
+      sample: [{name: vc1, state: present, pkey: "0x0001", guids: ["0x0200271100000000"], off_fabric: [], problems: []}]
+    default_open:
+      description: Whether an admin's line makes all ports full members of the default partition, so that partitions separate nobody.
+      type: bool
+      returned: success
 error_code:
   description: Stable code of a failure, such as V(backend) or V(unknown).
   returned: failure
@@ -156,8 +172,12 @@ from typing import Any, Optional
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.command import Commands
+from ..module_utils.fabric import daemon, ports
+from ..module_utils.fabric.document import default_is_open
+from ..module_utils.fabric.partition_file import PATH, PartitionFile
 from ..module_utils.model import names
 from ..module_utils.model.errors import VcError
+from ..module_utils.planner.partition import describe
 from ..module_utils.slurm import jobs
 from ..module_utils.slurm.claimed import claimed
 from ..module_utils.vault.command import open_leases
@@ -172,6 +192,7 @@ def readers(options: Mapping[str, Any]) -> dict[str, Callable[[], dict[str, Any]
         "vault": lambda: read_vault(only, options["vault_root"]),
         "slurm": lambda: read_slurm(only),
         "libvirt": lambda: read_libvirt(only),
+        "fabric": lambda: read_fabric(only),
     }
     asked = options["gather"]
     for number, kind in enumerate(asked):
@@ -203,10 +224,18 @@ def read_libvirt(only: str) -> dict[str, Any]:
     return {"frontends": [domain for domain in read_frontends() if only in ("", domain["cluster"])]}
 
 
+def read_fabric(only: str) -> dict[str, Any]:
+    commands, file = Commands(), PartitionFile(PATH)
+    document = file.read()
+    listed = [one for name, one in sorted(document.partitions.items()) if only in ("", name)]
+    tables = ports.read(daemon.find(commands, daemon.UNITS), ports.expected(([one], one) for one in listed))
+    return {"partitions": [describe(one, tables) for one in listed], "default_open": default_is_open(document)}
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "gather": {"type": "list", "elements": "str", "choices": ["vault", "slurm", "libvirt"], "required": True},
+            "gather": {"type": "list", "elements": "str", "choices": ["vault", "slurm", "libvirt", "fabric"], "required": True},
             "cluster": {"type": "str"},
             "vault_root": {"type": "path", "default": "/var/lib/vc-vault"},
         },

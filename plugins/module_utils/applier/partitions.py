@@ -15,12 +15,13 @@ from ..fabric import daemon, ports
 from ..fabric.daemon import Daemon
 from ..fabric.document import Partition
 from ..fabric.partition_file import PartitionFile
+from ..fabric.ports import Tables
 from ..model.errors import VcError
 from ..planner import partition as planner
 from ..planner.partition import Fabric, Request
 from ..planner.plan import Action, Done, Plan
 
-_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 0.5
+_PAUSE_SECONDS = 0.2
 _SHOWN = 3
 _TRIED = "having it on the fabric"
 # What each item is to become.
@@ -37,11 +38,12 @@ class PartitionActions:
         self._requests = requests
         self._wait_seconds = wait_seconds
         self._start = Fabric(file.read())
+        self._tables: Tables = {}
 
     def plan(self) -> Plan:
         start = Fabric(self._file.read(), self._file.good())
-        tables = ports.read(self._daemon, planner.ports_of(self._requests, start))
-        self._start = replace(start, tables=tables)
+        self._tables = ports.read(self._daemon, planner.expected(self._requests, start))
+        self._start = replace(start, tables=self._tables)
         return planner.plan_partitions(self._requests, self._start)
 
     def apply(self, actions: Sequence[Action], done: Done) -> Mapping[str, VcError]:
@@ -75,9 +77,8 @@ class PartitionActions:
         if predicted:
             return [dict(item.after) if item.after else planner.absent(item.name) for item in plan.items]
         now = Fabric(self._file.read())
-        tables = ports.read(self._daemon, planner.ports_of(self._requests, now))
         found = [(request.name, now.declared(request.name)) for request in self._requests]
-        return [planner.absent(name) if one is None else planner.describe(one, tables) for name, one in found]
+        return [planner.absent(name) if one is None else planner.describe(one, self._tables) for name, one in found]
 
     def _carry(self, goals: Goals) -> dict[str, str]:
         """Write, reload, look; take back what the ports do not show, and say by item what that is."""
@@ -103,26 +104,21 @@ class PartitionActions:
     def _wait(self, goals: Goals) -> dict[str, str]:
         """Look until the ports show it; what they do not show after all, by item.  OpenSM may be too busy to answer meanwhile."""
         until = time.monotonic() + self._wait_seconds
-        pause = _PAUSE_SECONDS
         while True:
-            last = time.monotonic() >= until
+            left = until - time.monotonic()
             try:
-                wrong = self._look(goals)
-                if not wrong or last:
-                    return wrong
+                seen = ports.read(self._daemon, planner.expected(self._requests, self._start, goals), max(0.0, left))
+                break
             except VcError:
-                if last:
+                if left <= 0:
                     raise
-            time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
-
-    def _look(self, goals: Goals) -> dict[str, str]:
-        tables = ports.read(self._daemon, planner.ports_of(self._requests, self._start))
+            time.sleep(_PAUSE_SECONDS)
+        self._tables = {**self._tables, **seen}
         found = {}
         for request in self._requests:
             if request.name in goals:
                 known = [*self._start.known(request.name), *([request.partition] if request.partition else [])]
-                wrong = ports.problems(known, goals[request.name], tables)
+                wrong = ports.problems(known, goals[request.name], seen)
                 if wrong:
                     found[request.name] = "; ".join(wrong[:_SHOWN]) + (f"; and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else "")
         return found

@@ -16,6 +16,7 @@ from ..vault.durable import remove, sync_directory, write_bytes
 from . import document
 from .document import Document, Partition
 
+PATH = "/etc/opensm/partitions.conf"
 # Longer than whoever holds it may wait for the fabric twice.
 LOCK_SECONDS = 180.0
 _ROLE = "run role opensm on this host, or write it by hand: Default=0x7fff : SELF=full ;"

@@ -3,8 +3,9 @@
 """A program of its own: reads the pkey tables of any number of ports from the ports themselves.
 
 It is run by `ports.read` in OpenSM's environment, which this process does not have, and imports nothing of ours.
-Arguments: the GUID of the port to ask from (or empty text), then the GUIDs to look at.  Prints one JSON object: ``ports``, GUID -> keys
-or null for a port that is not on the fabric, or ``error``.
+Argument: the GUID of the port to ask from, or empty text.  Reads JSON: ``ports``, GUID -> ``[keys that it has to have, keys that it must
+not have]``, and ``seconds`` to look again until all are so.  Prints JSON: ``ports``, GUID -> keys or null for a port that is not on the
+fabric, or ``error``.
 
 infiniband-diags has the same as smpquery, but as a process for each port, and OpenSM's own tables (saquery) say what it wanted to write.
 """
@@ -14,6 +15,8 @@ from __future__ import annotations
 import ctypes
 import json
 import sys
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 _SMI, _SMI_DIRECT, _SA = 0x01, 0x81, 0x03
@@ -23,6 +26,10 @@ _KEYS_PER_BLOCK = 32
 _MOST_CARDS, _NAME_LENGTH, _MOST_PORTS = 32, 20, 10
 # libibmad's ib_portid_t and a management datagram are smaller; we never look inside the first.
 _ROOM = 1024
+_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.005, 0.5
+
+# Keys that a port has to have, and keys that it must not have.
+Expected = Sequence[Sequence[str]]
 
 
 class Fabric:
@@ -38,11 +45,18 @@ class Fabric:
         if not self._port:
             raise LookupError("this host has no InfiniBand port that is up")
 
-    def keys(self, guid: str) -> Optional[list[str]]:
-        """The port's table as it is in the port, empty places included; None when the fabric has no such port."""
+    def find(self, guid: str) -> Optional[Any]:
+        """Where the port is, as the subnet manager says; None when the fabric has no such port."""
         where = ctypes.create_string_buffer(_ROOM)
-        if self._mad.ib_resolve_portid_str_via(where, guid.encode(), _BY_GUID, None, self._port) != 0:
-            return None
+        found = self._mad.ib_resolve_portid_str_via(where, guid.encode(), _BY_GUID, None, self._port) == 0
+        return where if found else None
+
+    def answers(self, port_guid: str) -> bool:
+        """Whether the subnet manager knows our own port; always, where we were not told which one that is."""
+        return not port_guid or self.find(port_guid) is not None
+
+    def keys(self, where: Any) -> Optional[list[str]]:
+        """The port's table as it is in the port, empty places included; None when the port does not answer."""
         node = self._ask(where, _NODE_INFO, 0)
         if node is None:
             return None
@@ -73,17 +87,38 @@ def find_port(guid: str) -> tuple[bytes, int]:
     raise LookupError(f"this host has no InfiniBand port {guid}")
 
 
-def main(port_guid: str, guids: list[str]) -> dict[str, Any]:
+def look(fabric: Fabric, expected: Mapping[str, Expected], seconds: float) -> dict[str, Optional[list[str]]]:
+    """The tables, once all are as expected or time is up; only ports that are not are asked again."""
+    until = time.monotonic() + seconds
+    pause = _PAUSE_SECONDS
+    places = {guid: fabric.find(guid) for guid in expected}
+    tables: dict[str, Optional[list[str]]] = dict.fromkeys(expected)
+    waiting = [guid for guid, where in places.items() if where is not None]
+    while True:
+        last = time.monotonic() >= until
+        for guid in waiting:
+            tables[guid] = fabric.keys(places[guid])
+        waiting = [guid for guid in waiting if not _as_expected(tables[guid], *expected[guid])]
+        if not waiting or last:
+            return tables
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+
+def _as_expected(table: Optional[list[str]], present: Sequence[str], absent: Sequence[str]) -> bool:
+    return table is not None and set(present) <= set(table) and not set(absent) & set(table)
+
+
+def main(port_guid: str, expected: Mapping[str, Expected], seconds: float) -> dict[str, Any]:
     try:
         fabric = Fabric(port_guid)
     except (OSError, LookupError) as error:
         return {"error": str(error)}
-    ports = {guid: fabric.keys(guid) for guid in guids}
-    # No answer about any other port means anything when the subnet manager does not even know its own.
-    if port_guid and fabric.keys(port_guid) is None:
-        return {"error": f"the subnet manager does not answer on port {port_guid}"}
-    return {"ports": ports}
+    # No answer about any other port means anything when the subnet manager does not know its own, before and after.
+    tables = look(fabric, expected, seconds) if fabric.answers(port_guid) else {}
+    return {"ports": tables} if fabric.answers(port_guid) else {"error": f"the subnet manager does not answer on port {port_guid}"}
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1], sys.argv[2:])))
+    asked = json.load(sys.stdin)
+    print(json.dumps(main(sys.argv[1], asked["ports"], asked["seconds"])))

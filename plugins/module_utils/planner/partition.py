@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
+from ..fabric import ports
 from ..fabric.document import Document, Partition, default_is_defined
-from ..fabric.ports import Tables, problems
+from ..fabric.ports import Expected, Tables, problems
 from ..model import addresses, names
 from ..model.errors import VcError
 from .plan import Action, ItemPlan, Plan
@@ -77,10 +78,11 @@ def plan_partitions(requests: Sequence[Request], fabric: Fabric) -> Plan:
     return Plan(tuple(_plan(request, fabric) for request in requests))
 
 
-def ports_of(requests: Sequence[Request], fabric: Fabric) -> set[str]:
-    """The ports whose tables these requests are about."""
-    forms = [form for request in requests for form in (*fabric.known(request.name), request.partition)]
-    return {guid for form in forms if form is not None for guid in form.members}
+def expected(requests: Sequence[Request], fabric: Fabric, goals: Optional[Mapping[str, Optional[Partition]]] = None) -> Expected:
+    """What the ports of these requests have to show when each item is as asked for, or as ``goals`` says of it."""
+    asked = {request.name: request.partition for request in requests}
+    known = {name: [*fabric.known(name), *([one] if one is not None else [])] for name, one in asked.items()}
+    return ports.expected((known[name], goal) for name, goal in (asked if goals is None else goals).items())
 
 
 def describe(partition: Partition, tables: Tables) -> dict[str, Any]:

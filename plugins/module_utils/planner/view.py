@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional
 
+from ..model import names
 from ..model.noderange import natural_key
 from ..model.states import NodeState
 from ..model.units import format_duration
@@ -54,12 +55,36 @@ def join(infos: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     for cluster, node in sorted(set(frontends) - {(row["cluster"], row["name"]) for row in rows}):
         if _parts(known, "vault"):
             drift.append(f"{cluster}/{node} is a frontend's domain, but the registry has no such node")
+    for fabric in _parts(known, "fabric"):
+        drift += _fabric(clusters, fabric, bool(_parts(known, "vault")))
     return {
         "rows": rows,
         "computesets": [_set(clusters.get(job["cluster"]) or {}, job) for job in counted],
         "rejected": rejected,
         "drift": drift,
     }
+
+
+def _fabric(clusters: Mapping[str, Mapping[str, Any]], fabric: Mapping[str, Any], asked_vault: bool) -> list[str]:
+    """What the subnet manager's host says against the registry, and the ports' own tables against its file."""
+    partitions = {partition["name"]: partition for partition in fabric.get("partitions") or []}
+    found = []
+    for name in sorted(clusters):
+        cluster, partition = clusters[name]["cluster"], partitions.get(name)
+        guids = sorted(node["guid"] for node in cluster["nodes"])
+        if names.is_own_cluster(name):
+            continue
+        if partition is None:
+            found.append(f"{name} has no partition in the fabric")
+        elif partition["pkey"] != cluster["pkey"] or sorted(partition["guids"]) != guids:
+            found.append(f"{name}'s partition in the fabric is not what the registry says: run comet.yml")
+    for name, partition in sorted(partitions.items()):
+        if asked_vault and name not in clusters:
+            found.append(f"{name} is a partition in the fabric, but the registry has no such cluster")
+        found += [f"{name} in the fabric: {problem}" for problem in partition["problems"]]
+    if fabric.get("default_open"):
+        found.append("all ports are full members of the fabric's default partition, so partitions separate nobody")
+    return found
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = COLUMNS, empty: str = "-") -> list[str]:

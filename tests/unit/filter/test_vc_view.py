@@ -172,3 +172,33 @@ def test_what_is_no_result_of_vc_info_is_refused(infos: Any) -> None:
 def test_what_is_no_list_of_rows_is_refused(rows: Any) -> None:
     with pytest.raises(AnsibleFilterError, match="list of dictionaries"):
         vc_table(rows)
+
+
+def fabric(*, default_open: bool = False, **changes: Any) -> dict[str, Any]:
+    cluster = cluster_dict(3)
+    partition = {"name": "vc1", "pkey": cluster["pkey"], "guids": [node["guid"] for node in cluster["nodes"]], "problems": [], **changes}
+    return {"changed": False, "fabric": {"partitions": [partition] if changes.get("guids") != [] else [], "default_open": default_open}}
+
+
+@pytest.mark.parametrize(
+    ("found", "drift"),
+    [
+        (fabric(), []),
+        (fabric(guids=[]), ["vc1 has no partition in the fabric"]),
+        (fabric(pkey="0x0777"), ["vc1's partition in the fabric is not what the registry says: run comet.yml"]),
+        (fabric(guids=["0x1"]), ["vc1's partition in the fabric is not what the registry says: run comet.yml"]),
+        (fabric(problems=["port 0x1 lacks key 0x8001"]), ["vc1 in the fabric: port 0x1 lacks key 0x8001"]),
+        (fabric(default_open=True), ["all ports are full members of the fabric's default partition, so partitions separate nobody"]),
+        (
+            fabric(name="gone"),
+            ["vc1 has no partition in the fabric", "gone is a partition in the fabric, but the registry has no such cluster"],
+        ),
+    ],
+)
+def test_the_fabric_is_held_against_the_registry(found: dict[str, Any], drift: list[str]) -> None:
+    assert vc_view([vault(), found])["drift"] == drift
+
+
+def test_a_site_without_a_fabric_misses_nothing() -> None:
+    assert vc_view([vault()])["drift"] == []
+    assert vc_view([fabric()])["drift"] == []

@@ -54,11 +54,12 @@ SLURM = Trial(
     user="labuser",
 )
 LIBVIRT = Trial(name="libvirt", present={"gather": ["libvirt"]}, absent=None, changes=(Change("cluster", "nosuch"),), host="fe1")
+FABRIC = Trial(name="fabric", present={"gather": ["fabric"]}, absent=None, changes=(Change("cluster", "nosuch"),), host="head")
 
 CONTRACT = Contract(
     host=VAULT_HOST,
-    dumps={VAULT_HOST: ("vault",), SUBMIT_HOST: ("jobs",), "fe1": ("frontends", "overlay")},
-    trials=(VAULT, SLURM, LIBVIRT),
+    dumps={VAULT_HOST: ("vault",), SUBMIT_HOST: ("jobs", "fabric"), "fe1": ("frontends", "overlay")},
+    trials=(VAULT, SLURM, LIBVIRT, FABRIC),
     apart={"gather": "says what is read; each kind has a trial"},
     without={"absent": READS, "kept": READS, "items": "what is wrong on one host only is a failure on the way"},
 )
