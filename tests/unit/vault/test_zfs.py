@@ -68,6 +68,29 @@ def test_the_daemon_is_killed_under_an_import(zfs: Site, pool: Pool) -> None:
     assert zfs.store.import_golden("debian12", last + 1, str(large), "raw").revision == last + 1
 
 
+def test_a_disk_that_was_cloned_and_not_finished(zfs: Site) -> None:
+    golden, head = find_golden(zfs.store.goldens(), "debian12", "testing"), f"{zfs.dataset}/disks/vc1/disk0"
+
+    def begun() -> None:
+        about = 'hpc.vc:disk={"disk_mib":2,"image":"debian12@r1","schema":1}'
+        zfs_says(zfs, "create", "-p", f"{zfs.dataset}/disks/vc1")
+        zfs_says(zfs, "clone", "-o", "canmount=off", "-o", about, f"{zfs.dataset}/goldens/debian12@r1", head)
+
+    # Finished, or made anew where another one is wanted by now.
+    for size, made in ((0, 2), (5, 5)):
+        begun()
+        assert zfs.store.disks() == {}
+        disk = zfs.store.make_disk("vc1", "disk0", golden, size)
+        assert zfs.store.disks() == {"vc1": {"disk0": disk}}
+        assert disk.disk_mib == made
+        refused("conflict", zfs.store.make_disk, "vc1", "disk0", golden, size)
+        zfs.store.remove_disk(disk)
+    begun()
+    # It is nobody's disk, so it keeps nothing from being removed.
+    zfs.store.remove_golden(golden)
+    assert zfs.store.goldens() == {}
+
+
 def test_views_that_are_not_mounted_are_mounted(zfs: Site) -> None:
     golden = find_golden(zfs.store.goldens(), "debian12", "testing")
     path = Path(zfs.store.golden_path(golden))
