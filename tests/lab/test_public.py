@@ -31,10 +31,12 @@ def heard() -> list[str]:
     card = ssh("python3 -", stdin=CARD % MAC).strip()
     given = json.dumps([card, MAC, ADDRESS, leg, LEG_ADDRESS, STRANGER, STRANGER_ADDRESS])
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        ear = pool.submit(finished, [sys.executable, "-I", "-", json.dumps([5, LEG])], LISTEN)
+        ear = pool.submit(finished, [sys.executable, "-I", "-", json.dumps([90, 8, LEG])], LISTEN)
         time.sleep(1)
         ssh(f"python3 - '{given}'", stdin=SEND)
-        marks: list[str] = json.loads(ear.result().stdout)[LEG]
+        listened = ear.result()
+        assert listened.returncode == 0, listened.stderr
+        marks: list[str] = json.loads(listened.stdout)[LEG]
     return [mark for mark in marks if mark != "unmarked"]
 
 

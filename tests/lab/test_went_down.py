@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Slurm takes a host that is down out of its jobs and never speaks to it of them again: neither guests nor jobs without guests stay behind.
+"""Slurm takes a host that is down out of its jobs and never speaks to it of them again: neither guests nor jobs without guests stay behind,
+and a set is not taken for running because Slurm says so.
 
 A host is down for everybody, so the demo's computes go as well; they are started again at the end.
 """
@@ -20,10 +21,10 @@ from tests.lab.virtual_cluster import VirtualCluster, awaited, cancel_all, defin
 
 DOWN, OTHER = "hv1", "hv2"
 WISH: dict[str, Any] = {"nodes": "compute[0-1]", "per_host": 1, "walltime": "1h", "grace": "5s", "wait_timeout": 60}
-# What dies with slurmd and its steps when a host goes down, but for the guests: those are what must not be forgotten.
+# Everything of a job's steps but its guests: those are what must not be forgotten.
 STRIKE = """
 import glob, os, signal, sys
-job = sys.argv[1]
+job, number = sys.argv[1], signal.Signals[sys.argv[2]]
 for entry in glob.glob("/proc/[0-9]*"):
     try:
         command = open(entry + "/cmdline", "rb").read()
@@ -31,7 +32,7 @@ for entry in glob.glob("/proc/[0-9]*"):
     except OSError:
         continue
     if command.startswith(("slurmstepd: [%s." % job).encode()) or ("SLURM_JOB_ID=%s\\0" % job).encode() in environment:
-        os.kill(int(entry[6:]), signal.SIGKILL)
+        os.kill(int(entry[6:]), number)
 """
 
 
@@ -41,6 +42,10 @@ def in_service() -> None:
     if "down" in on("head", "sinfo", "-h", "-n", DOWN, "-o", "%t"):
         attempt("head", "scontrol", "update", f"nodename={DOWN}", "state=resume")
     awaited(lambda: on("head", "sinfo", "-h", "-n", DOWN, "-o", "%t").strip() in ("idle", "mix"), f"{DOWN} back in service")
+
+
+def strike(host: str, job: int, signal: str = "SIGKILL") -> None:
+    on(host, "/usr/bin/python3", "-", str(job), signal, stdin=STRIKE)
 
 
 def mark_down() -> None:
@@ -66,6 +71,13 @@ def hosts(demo: None) -> Iterator[None]:
         wanted = {key: value for key, value in wish.items() if key not in ("cluster", "name")}
         answer = cluster.computeset(wish["name"], **wanted, wait=False)
         assert not answer.get("failed"), answer.get("msg")
+
+
+@pytest.fixture(autouse=True)
+def recovered(hosts: None) -> Iterator[None]:
+    """What one proof has done to the host, the next one does not meet."""
+    yield
+    in_service()
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +111,9 @@ def queued(job: int) -> list[str]:
 def test_a_set_that_lost_its_hosts_is_started_again(cluster: VirtualCluster) -> None:
     job = cluster.start(**WISH)
     assert queued(job) == ["RUNNING", "hv[1-2]", DOWN]
+    # Silent, as a host without power is: the death of its srun would be told to the other one.
     on(DOWN, "pkill", "-KILL", "-x", "slurmd")
-    on(DOWN, "/usr/bin/python3", "-", str(job), stdin=STRIKE)
+    strike(DOWN, job, "SIGSTOP")
     mark_down()
     awaited(lambda: queued(job) == ["RUNNING", OTHER, DOWN], "the job going on without the host of its batch script")
     # Half of it lives: that is told, and nothing is done about it.
@@ -109,7 +122,8 @@ def test_a_set_that_lost_its_hosts_is_started_again(cluster: VirtualCluster) -> 
     assert f"has lost {DOWN}, and the rest of it still runs on {OTHER}" in broken["msg"]
     assert queued(job)
     # The other one goes down and comes back, at once.
-    on(OTHER, "/usr/bin/python3", "-", str(job), stdin=STRIKE)
+    strike(OTHER, job)
+    strike(DOWN, job)
     in_service()
     reap()
     awaited(lambda: not any(of_job(cluster, job).values()), f"what {DOWN} had of the job that goes on without it gone")
@@ -122,9 +136,19 @@ def test_a_set_that_lost_its_hosts_is_started_again(cluster: VirtualCluster) -> 
     assert cluster.computeset(**WISH)["changed"] is False
 
 
+def test_a_set_that_is_just_going_is_started_behind_it(cluster: VirtualCluster) -> None:
+    # The last proof has left it running.
+    job = cluster.start(**WISH)
+    told = cluster.computeset(state="absent", wait=False)
+    assert (told.get("failed"), told["computeset"]["state"]) == (None, "stopping")
+    again = cluster.computeset(**WISH)
+    assert not again.get("failed"), again
+    assert [(action["verb"], action.get("after_jobs")) for action in again["actions"]] == [("submit", [job])]
+    assert again["computeset"]["state"] == "running"
+
+
 def test_guests_of_a_host_that_was_marked_down_are_not_forgotten(cluster: VirtualCluster) -> None:
     assert on(DOWN, "systemctl", "is-active", "vc-reap.timer").strip() == "active"
-    # The last proof has left it running.
     job = cluster.start(**WISH)
     mark_down()
     awaited(lambda: not queued(job), "the job over, as far as Slurm is concerned")
