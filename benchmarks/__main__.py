@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`make bench`: run all benchmarks and write docs/benchmarks.md.  With names of benchmarks, run only those and print them."""
+"""`make bench`: run all benchmarks and write docs/benchmarks.md.  `make bench ONLY=NAME` runs that one and leaves the others' tables."""
 
 from __future__ import annotations
 
@@ -26,14 +26,16 @@ from benchmarks.table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache" / "bench"
+RESULTS = CACHE / "results"
 PAGE = ROOT / "docs" / "benchmarks.md"
 ROUNDS = 5
 # Of the daemons.
 RELEASE = "bookworm"
-BEGIN = """# Benchmarks
+BEGIN = f"""# Benchmarks
 
-Written by `make bench`, all in one run; nothing here is held by a test, because a busy machine would break it. Every figure is the
-fastest of {rounds} runs ({loops} where a loop takes minutes), and the ways that are compared take turns. What counts are the ratios.
+Written by `make bench`; nothing here is held by a test, because a busy machine would break it. Each table comes from one run, in which
+the ways that are compared take turns; a figure is the fastest of {ROUNDS} rounds (one for loops, which take minutes).
+The ratios are what counts.
 """
 
 
@@ -82,7 +84,6 @@ def machine() -> list[str]:
     )
     memory = int(Path("/proc/meminfo").read_text().split()[1]) / 1024 / 1024
     ansible = run([str(Path(sys.executable).parent / "ansible"), "--version"]).splitlines()[0]
-    commit = run(["git", "-C", str(ROOT), "describe", "--always", "--dirty"]).strip()
     versions = subprocess.run(
         [
             "chroot",
@@ -102,11 +103,26 @@ def machine() -> list[str]:
     return [
         "| | |",
         "|---|---|",
-        f"| date | {time.strftime('%Y-%m-%d %H:%M UTC', time.gmtime())}, commit {commit} |",
-        f"| machine | {os.cpu_count()} CPUs ({cpu}), {memory:.0f} GiB, "
-        f"Linux {platform.release()}; load at its beginning {os.getloadavg()[0]:.1f} |",
+        f"| machine | {os.cpu_count()} CPUs ({cpu}), {memory:.0f} GiB, Linux {platform.release()} |",
         f"| software | {ansible}, Python {platform.python_version()}; daemons of Debian 12: {versions} |",
     ]
+
+
+def measured(name: str) -> None:
+    """Run one benchmark and keep its table."""
+    load, commit = os.getloadavg()[0], run(["git", "-C", str(ROOT), "describe", "--always", "--dirty"]).strip()
+    begun = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+    with tempfile.TemporaryDirectory() as directory:
+        lines = BENCHMARKS[name](Path(directory)).lines()
+    lines += ["", f"Begun {begun} at commit {commit}; load of the machine {load:.1f} before, {os.getloadavg()[0]:.1f} after."]
+    print("\n".join(lines), flush=True)
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_page() -> None:
+    tables = [(RESULTS / f"{name}.md").read_text(encoding="utf-8") for name in BENCHMARKS]
+    PAGE.write_text("\n".join([BEGIN, *machine(), "", "\n".join(tables)]), encoding="utf-8")
 
 
 def main(names: Sequence[str]) -> int:
@@ -116,18 +132,14 @@ def main(names: Sequence[str]) -> int:
         return 1
     try:
         furnish()
-        page = [BEGIN.format(rounds=ROUNDS, loops="one"), *machine()]
         for name in names or BENCHMARKS:
             print(f"{name} ...", flush=True)
-            with tempfile.TemporaryDirectory() as directory:
-                lines = BENCHMARKS[name](Path(directory)).lines()
-            print("\n".join(lines), flush=True)
-            page += ["", *lines]
+            measured(name)
+        if all((RESULTS / f"{name}.md").exists() for name in BENCHMARKS):
+            write_page()
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    if not names:
-        PAGE.write_text("\n".join(page) + "\n", encoding="utf-8")
     return 0
 
 

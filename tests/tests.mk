@@ -32,9 +32,9 @@ test-cgroup: | venv
 test-fresh: | venv
 	nice $(PYTEST) -s -v --durations=8 tests/guest/test_fresh.py
 
-# Root; brings its own daemons, in namespaces.  Some minutes on a machine that does nothing else.
+# Root; brings its own daemons, in namespaces, and the lab's host head.  Some minutes on a machine that does nothing else.
 bench: | venv
-	PYTHONPATH=.cache/collections:. .cache/venv/bin/python -m benchmarks
+	PYTHONPATH=.cache/collections:. .cache/venv/bin/python -m benchmarks $(ONLY)
 
 # What the tests prove of each line of README's status table.
 proofs: | venv
