@@ -33,7 +33,7 @@ MANAGER = "0x0002c9ab00000001"
 DEFAULT = "Default=0x7fff, ipoib :\n  SELF=full ;\n"
 # What makes a program see the fabric, from the subnet manager's port.
 SEES = ("SIM_HOST=manager", "IBSIM_SERVER_NAME=127.0.0.1", f"IBSIM_SERVER_PORT={PORT}", f"LD_PRELOAD={LIBRARY}")
-READY_SECONDS = 120
+READY_SECONDS = 300
 UNITS = {
     "fabric": f"""[Service]
 ExecStart=/usr/bin/ibsim -s -n -r -l {PORT} -N 1024 -S 16 -P 4096 {PLACE}/fabric

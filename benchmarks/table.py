@@ -16,6 +16,8 @@ class Table:
 
     def add(self, cells: Sequence[str], reached: bool) -> None:
         self._rows.append((*cells, "yes" if reached else "**no**"))
+        # A benchmark takes minutes.
+        print(f"  {', '.join(f'{name} {cell}' for name, cell in zip(self._columns, cells))}", flush=True)
 
     def lines(self) -> list[str]:
         heading = (*self._columns, "goal reached")
