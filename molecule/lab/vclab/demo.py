@@ -16,7 +16,7 @@ from pathlib import Path
 
 from . import controller, lifecycle, preflight, ready
 from .layout import CACHE, HOSTS, REPOSITORY, STATE
-from .process import LabError, run
+from .process import SLOWNESS, LabError, run
 
 TABLE = STATE / "status.txt"
 QUIET_SECONDS = 15
@@ -101,10 +101,15 @@ def up() -> int:
     stages.run("Root file system of the hosts, guest images (built once)", lambda: ready.artifacts(plan.release for plan in HOSTS))
     stages.run("Hosts and networks", lambda: lifecycle.up([]))
     stages.run("playbooks/site.yml: Slurm, vault, networks, hypervisors", lambda: play("site"))
-    stages.run("playbooks/comet.yml: virtual cluster vc1", lambda: play("comet"))
+    stages.run("playbooks/comet.yml: virtual cluster vc1", lambda: play("comet", *patience()))
     stages.run("playbooks/status.yml", lambda: play("status", "-e", f"table={TABLE}", shown=False))
     print(f"\n{TABLE.read_text()}\n{stages.summary()}\n\n{hints()}")
     return 0
+
+
+def patience() -> list[str]:
+    """What makes the playbook wait longer for guests than the modules do by themselves, where that is wanted."""
+    return ["-e", f"wait_timeout={600 * SLOWNESS}"] if SLOWNESS > 1 else []
 
 
 def hints() -> str:

@@ -15,7 +15,7 @@ from typing import Optional
 
 from . import cgroup, fabric, infiniband, keys
 from .layout import EVERY_HOST, HOME_DIR, HOSTS_DIR, IMAGES_DIR, HostPlan
-from .process import ENVIRONMENT, LabError, run
+from .process import ENVIRONMENT, SLOWNESS, LabError, run
 
 # The loop is ours because nspawn, unregistered, leaves a host's reboot (status 133) to its caller.
 # nspawn is started inside the namespace as well: it mounts the host's /sys before it joins one.
@@ -27,7 +27,8 @@ while :; do
 done
 """
 MARK = "vc-lab-supervisor"
-BOOT_SECONDS = 90
+BOOT_SECONDS = 90 * SLOWNESS
+END_SECONDS = 20 * SLOWNESS
 
 
 def directory(name: str) -> Path:
@@ -179,7 +180,7 @@ def stop(name: str) -> None:
         inner = leader(name)
         # Never nspawn itself: it would leave its host running.
         os.kill(inner if inner is not None else loop, signal.SIGKILL)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + END_SECONDS
         while supervisor(name) is not None:
             if time.monotonic() > deadline:
                 raise LabError(f"lab host {name} does not end (supervisor pid {loop})")

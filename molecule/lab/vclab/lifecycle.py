@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from . import cache, fabric, host, inventory, keys, preflight, ready, users
 from .layout import CACHE, EVERY_HOST, HOME_DIR, HOSTS, HOSTS_DIR, IMAGES_DIR, PUBLIC, RUNTIME, SSH_SOCKETS, STATE, HostPlan, host_plan
-from .process import LabError, run
+from .process import SLOWNESS, LabError, run
 
 SSH_CONFIG = STATE / "ssh_config"
 
@@ -84,5 +84,5 @@ def each(plans: Sequence[HostPlan], action: Callable[[HostPlan], object]) -> lis
 def close_ssh() -> None:
     """End the kept ssh connections; one to a host that has gone would make the next play wait."""
     for socket in SSH_SOCKETS.glob("*") if SSH_SOCKETS.is_dir() else []:
-        run(["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "lab"], check=False, timeout=10)
+        run(["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "lab"], check=False, timeout=10 * SLOWNESS)
         socket.unlink(missing_ok=True)

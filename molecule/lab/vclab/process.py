@@ -18,6 +18,9 @@ ENVIRONMENT = {
     "DEBIAN_FRONTEND": "noninteractive",
 }
 
+# How many times as long as usual to wait: for a machine that is emulated itself.
+SLOWNESS = max(1, int(os.environ.get("VC_LAB_SLOWNESS") or 1))
+
 
 class LabError(Exception):
     """Something the lab cannot do; the text says what, and what to do about it."""

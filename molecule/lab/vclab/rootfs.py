@@ -117,9 +117,12 @@ ARGUMENTS = [
 ]
 
 
+def add_users(home: str) -> str:
+    return "\n".join(f"chr useradd {home} -d /home/{name} -u {uid} -U -s /bin/bash {name}" for name, uid in USERS.items())
+
+
 def finish_script() -> str:
-    users = "\n".join(f"chr useradd -M -d /home/{name} -u {uid} -U -s /bin/bash {name}" for name, uid in USERS.items())
-    return FINISH.replace("@KEPT@", KEPT_UNITS).replace("@USERS@", users)
+    return FINISH.replace("@KEPT@", KEPT_UNITS).replace("@USERS@", add_users("-M"))
 
 
 def packages(release: str) -> list[str]:
