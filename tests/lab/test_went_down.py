@@ -20,7 +20,7 @@ from tests.lab.host import INVENTORY, attempt, on
 from tests.lab.virtual_cluster import VirtualCluster, awaited, cancel_all, define, forget
 
 DOWN, OTHER = "hv1", "hv2"
-WISH: dict[str, Any] = {"nodes": "compute[0-1]", "per_host": 1, "walltime": "1h", "grace": "5s", "wait_timeout": 60}
+WISH: dict[str, Any] = {"nodes": "compute[0-1]", "per_host": 1, "walltime": "1h", "grace": "5s"}
 # Everything of a job's steps but its guests: those are what must not be forgotten.
 STRIKE = """
 import glob, os, signal, sys
