@@ -20,7 +20,7 @@ sanity-newest: | venv
 docs-site: | venv
 	.cache/venv/bin/python -m tests.static.docs_site
 
-# The hypervisors' side on Debian 13, with its own Slurm: one more emulated host, beside those of the demo or without them.
+# The side of Slurm and the hypervisors on Debian 13: one more emulated host, with its own Slurm.
 test-debian13: | venv
 	$(PYTEST) --durations=5 tests/debian13
 
