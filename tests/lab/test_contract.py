@@ -12,7 +12,7 @@ import pytest
 from tests.lab.contract import documented, station, table
 from tests.lab.contract.page import page
 from tests.lab.contract.record import CLAUSES, Record
-from tests.lab.contract.trial import At, Course
+from tests.lab.contract.trial import Course
 from tests.lab.host import ROOT
 
 PAGE = ROOT / "docs" / "contract.md"
@@ -23,22 +23,22 @@ WRITTEN = ROOT / ".cache" / "contract.md"
 def record(demo: None) -> Iterator[Callable[[str], Record]]:
     """A module's record; its trials run when the first test asks for it."""
     records: dict[str, Record] = {}
-    with station.stations() as at:
 
-        def of(module: str) -> Record:
-            if module not in records:
-                records[module] = tried(module, at)
-            return records[module]
+    def of(module: str) -> Record:
+        if module not in records:
+            records[module] = tried(module)
+        return records[module]
 
-        yield of
+    yield of
+    station.close_all()
 
 
-def tried(module: str, at: At) -> Record:
+def tried(module: str) -> Record:
     """All trials of a module, and what only their sum shows."""
     record, row, returned = Record(module), table.contract(module), documented.Returned(module)
     for trial in row.trials:
         try:
-            Course(module, row, trial, at, record, returned).run()
+            Course(module, row, trial, record, returned).run()
         except Exception:
             record.broken = f"{trial.name}: {traceback.format_exc()}"
             return record

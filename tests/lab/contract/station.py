@@ -4,10 +4,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,10 @@ from tests.lab.contract import backends
 from tests.lab.host import Failed, command
 
 SERVER = """
+import subprocess
+def run(argv, stdin):
+    done = subprocess.run(argv, input=stdin, capture_output=True, text=True, errors="replace")
+    return [done.returncode, done.stdout, done.stderr]
 def source(text):
     space = {"__name__": "source"}
     exec(compile(text, "source", "exec"), space)
@@ -27,6 +30,8 @@ for line in sys.stdin:
     request = json.loads(line)
     if "module" in request:
         answer = call(request["module"], request["args"])
+    elif "run" in request:
+        answer = run(request["run"], request["stdin"])
     else:
         answer = {name: dumps[name]() for name in request["dump"]}
     print(json.dumps(answer), flush=True)
@@ -55,6 +60,11 @@ class Station:
         status, said = self._ask({"module": module, "args": args})
         return int(status), str(said)
 
+    def run(self, argv: Sequence[str], stdin: str) -> tuple[int, str, str]:
+        """Exit status, stdout and stderr of a command."""
+        status, out, err = self._ask({"run": list(argv), "stdin": stdin})
+        return int(status), str(out), str(err)
+
     def dump(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
         """What these backends hold, name -> content, by backend."""
         answer: dict[str, dict[str, str]] = self._ask({"dump": list(names)})
@@ -81,18 +91,34 @@ def text(module: Any) -> str:
     return Path(module.__file__).read_text(encoding="utf-8")
 
 
-@contextlib.contextmanager
-def stations() -> Iterator[Callable[[str, str], Station]]:
-    """Stations by host and user, each opened when it is first asked for, all closed at the end."""
-    opened: dict[tuple[str, str], Station] = {}
+# Of the present run, by host and user.
+_OPENED: dict[tuple[str, str], Station] = {}
 
-    def at(host: str, user: str = "") -> Station:
-        if (host, user) not in opened:
-            opened[host, user] = Station(host, user)
-        return opened[host, user]
 
-    try:
-        yield at
-    finally:
-        for station in opened.values():
-            station.close()
+def at(host: str, user: str = "") -> Station:
+    """The station there, opened when it is first asked for."""
+    if (host, user) not in _OPENED:
+        _OPENED[host, user] = Station(host, user)
+    return _OPENED[host, user]
+
+
+def close_all() -> None:
+    while _OPENED:
+        _OPENED.popitem()[1].close()
+
+
+def on(host: str, *argv: str, stdin: str = "") -> str:
+    """Run a command as root, past the collection; its stdout, or Failed with all it said."""
+    status, out, err = at(host).run(argv, stdin)
+    if status != 0:
+        raise Failed(f"{host}: {' '.join(argv)}: exit {status}\n{out}{err}")
+    return out
+
+
+def told(host: str, module: str, args: Mapping[str, Any]) -> dict[str, Any]:
+    """A module call on the way to a trial; its answer, or Failed."""
+    status, said = at(host).call(module, args)
+    if status != 0:
+        raise Failed(f"{host}: {module} {args}: {said}")
+    answer: dict[str, Any] = json.loads(said)
+    return answer

@@ -16,10 +16,9 @@ from typing import Any
 from tests.lab.contract import documented
 from tests.lab.contract.arguments import filled, occurrences, placed, value_at, without
 from tests.lab.contract.record import Record, Shown
-from tests.lab.contract.station import Station
+from tests.lab.contract.station import at
 from tests.lab.contract.subject import Args, Change, Contract, Fault, Guard, Names, Refused, Trial
 
-At = Callable[[str, str], Station]
 Answer = dict[str, Any]
 # Names in dumps that say when, or how often, something was written, not what is there.
 SILENT = ("mtime", "counter")
@@ -34,8 +33,8 @@ class Stopped(Exception):
 class Course:
     """One trial on its way."""
 
-    def __init__(self, module: str, contract: Contract, trial: Trial, at: At, record: Record, returned: documented.Returned) -> None:
-        self._module, self._contract, self._trial, self._at = module, contract, trial, at
+    def __init__(self, module: str, contract: Contract, trial: Trial, record: Record, returned: documented.Returned) -> None:
+        self._module, self._contract, self._trial = module, contract, trial
         self._record, self._returned = record, returned
         self._names: Names = {}
         self._dump: dict[str, str] = {}
@@ -218,7 +217,7 @@ class Course:
     def _call(self, case: str, args: Args, check: bool = False) -> Answer:
         module, before = self._module, self._dump
         full = {**filled(args, self._names), "_ansible_check_mode": check, "_ansible_diff": True}
-        status, said = self._at(self._trial.host or self._contract.host, self._trial.user or self._contract.user).call(module, full)
+        status, said = at(self._trial.host or self._contract.host, self._trial.user or self._contract.user).call(module, full)
         case = f"{self._trial.name}, {case}, {'check' if check else 'run'}"
         try:
             answer: Answer = json.loads(said)
@@ -243,7 +242,7 @@ class Course:
         """What a stopped trial has made goes away as far as it can, so that the next finds the lab as it was."""
         ends = [self._trial.absent, *(fault.absent for fault in self._trial.faults)]
         for args in [filled(end, self._names) for end in ends if end is not None]:
-            self._at(self._trial.host or self._contract.host, self._trial.user or self._contract.user).call(self._module, args)
+            at(self._trial.host or self._contract.host, self._trial.user or self._contract.user).call(self._module, args)
 
     def _plain(self, case: str, args: Args) -> Answer:
         """A call that is only the way to the next one."""
@@ -261,7 +260,7 @@ class Course:
 
         def dumped(entry: tuple[str, tuple[str, ...]]) -> dict[str, str]:
             host, names = entry
-            answer = self._at(host, "").dump(names)
+            answer = at(host, "").dump(names)
             return {f"{host} {name}": content for dump in answer.values() for name, content in dump.items()}
 
         dumps = [entry for entry in self._contract.dumps.items() if self._trial.host in ("", entry[0])]

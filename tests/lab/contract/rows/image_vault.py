@@ -8,9 +8,8 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from tests.lab.contract.station import on, told
 from tests.lab.contract.subject import Change, Contract, Fault, Guard, Names, Refused, Trial
-from tests.lab.host import on
-from tests.lab.in_process import answers
 from tests.lab.virtual_cluster import VAULT_HOST
 
 PLACE = "/var/tmp/vc-contract"
@@ -51,8 +50,7 @@ def registered() -> Iterator[Names]:
 
 
 def define(cluster: dict[str, Any]) -> None:
-    answer = answers(VAULT_HOST, "vc_cluster", [cluster])[0]
-    assert not answer.get("failed"), answer
+    told(VAULT_HOST, "vc_cluster", cluster)
 
 
 def used(_names: Names) -> None:
@@ -90,8 +88,7 @@ def with_a_disk() -> Iterator[Names]:
 
 
 def store(wanted: dict[str, Any]) -> None:
-    answer = answers(VAULT_HOST, "image_vault", [wanted])[0]
-    assert not answer.get("failed"), answer
+    told(VAULT_HOST, "image_vault", wanted)
 
 
 def snapshot(name: str, node: str = "p0", **changes: Any) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+from tests.lab.contract.station import on
 from tests.lab.contract.subject import Change, Contract, Fault, Guard, Names, Refused, Trial
-from tests.lab.host import on
 
 HOST, PEER, CONTROL = "fe1", "10.88.0.21", "10.77.0.20"
 FIRST, SECOND = {"name": "contract", "vni": 15001}, {"name": "contract-b", "vni": 15002}

@@ -4,9 +4,8 @@
 
 from __future__ import annotations
 
+from tests.lab.contract.station import on, told
 from tests.lab.contract.subject import Change, Contract, Fault, Guard, Names, Refused, Trial
-from tests.lab.host import on
-from tests.lab.in_process import answers
 from tests.lab.virtual_cluster import VAULT_HOST
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + "A" * 43
@@ -40,8 +39,7 @@ GIVEN = "it was given out, and guests, hosts and disks rely on it"
 
 
 def disk(state: str) -> None:
-    answer = answers(VAULT_HOST, "image_vault", [{"disks": [{**DISK, "state": state}]}])[0]
-    assert not answer.get("failed"), answer
+    told(VAULT_HOST, "image_vault", {"disks": [{**DISK, "state": state}]})
 
 
 def make_disk(_names: Names) -> None:
@@ -116,8 +114,7 @@ CLUSTER = Trial(
 
 
 def defined(_names: Names) -> None:
-    answer = answers(VAULT_HOST, "vc_cluster", [PRESENT])[0]
-    assert not answer.get("failed"), answer
+    told(VAULT_HOST, "vc_cluster", PRESENT)
 
 
 CONTRACT = Contract(

@@ -7,9 +7,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+from tests.lab.contract import clusters
+from tests.lab.contract.station import on
 from tests.lab.contract.subject import Change, Contract, Fault, Names, Refused, Trial
-from tests.lab.host import on
-from tests.lab.virtual_cluster import SUBMIT_HOST, define, forget
+from tests.lab.virtual_cluster import SUBMIT_HOST
 
 SET = {"cluster": "@cluster", "name": "contract"}
 PRESENT = SET | {"nodes": "compute[0-1]", "walltime": "1h", "partition": "contract-a", "wait": False}
@@ -26,20 +27,19 @@ UNKNOWN = {
 @contextlib.contextmanager
 def site() -> Iterator[Names]:
     """A cluster; two partitions that start nothing, a QOS and a reservation that the owner may use."""
-    cluster = define("contractset", 3, "10.15.0.0/24")
     for partition in ("contract-a", "contract-b"):
         on(SUBMIT_HOST, "scontrol", "create", f"partitionname={partition}", "nodes=hv1,hv2", "state=down")
     on(SUBMIT_HOST, "sacctmgr", "-i", "add", "qos", "contract")
     on(SUBMIT_HOST, "sacctmgr", "-i", "modify", "user", "labuser", "set", "qos+=contract")
     far = ["starttime=now+365days", "duration=10", "users=labuser", "nodes=hv1", "partitionname=contract-a"]
     on(SUBMIT_HOST, "scontrol", "create", "reservation=contract", *far)
-    yield {"cluster": cluster.resolved}
+    with clusters.computes("contractset", "compute[0-2]") as cluster:
+        yield {"cluster": cluster}
     on(SUBMIT_HOST, "scontrol", "delete", "reservation=contract")
     on(SUBMIT_HOST, "sacctmgr", "-i", "modify", "user", "labuser", "set", "qos-=contract")
     on(SUBMIT_HOST, "sacctmgr", "-i", "delete", "qos", "contract")
     for partition in ("contract-a", "contract-b"):
         on(SUBMIT_HOST, "scontrol", "delete", f"partitionname={partition}")
-    forget(cluster)
 
 
 QUEUED = Trial(

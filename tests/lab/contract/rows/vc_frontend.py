@@ -8,9 +8,9 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+from tests.lab.contract import clusters
+from tests.lab.contract.station import on, told
 from tests.lab.contract.subject import Change, Contract, Fault, Guard, Names, Refused, Trial
-from tests.lab.host import on
-from tests.lab.in_process import answers
 from tests.lab.virtual_cluster import VAULT_HOST
 
 HOST, NAME = "fe1", "contractfe"
@@ -22,10 +22,7 @@ UNBRIDGED = {"public": {"bridge": "br-nosuch", "address": "10.79.0.119/24"}}
 
 def define(names: Names, **changes: Any) -> None:
     """Register the definition, so that it is the one to pass on."""
-    wanted = {"name": NAME, "owner": "labuser", "account": "physics", "network": {"cidr": "10.15.0.0/24"}, "frontend": FRONTEND | changes}
-    answer = answers(VAULT_HOST, "vc_cluster", [wanted])[0]
-    assert not answer.get("failed"), answer
-    names["cluster"] = answer["cluster"]
+    names["cluster"] = clusters.define(NAME, frontend=FRONTEND | changes)
 
 
 @contextlib.contextmanager
@@ -33,13 +30,8 @@ def registered() -> Iterator[Names]:
     names: Names = {}
     define(names)
     yield names
-    ends = [
-        ("image_vault", {"disks": [{"cluster": NAME, "node": "frontend", "state": "absent"}]}),
-        ("vc_cluster", {"name": NAME, "state": "absent"}),
-    ]
-    for module, args in ends:
-        answer = answers(VAULT_HOST, module, [args])[0]
-        assert not answer.get("failed"), answer
+    told(VAULT_HOST, "image_vault", {"disks": [{"cluster": NAME, "node": "frontend", "state": "absent"}]})
+    clusters.forget(NAME)
 
 
 def pull_the_plug(_names: Names) -> None:

@@ -7,9 +7,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+from tests.lab.contract import clusters
+from tests.lab.contract.station import on
 from tests.lab.contract.subject import Change, Contract, Fault, Names, Refused, Trial
-from tests.lab.host import on
-from tests.lab.virtual_cluster import SUBMIT_HOST, VAULT_HOST, define, forget
+from tests.lab.virtual_cluster import SUBMIT_HOST, VAULT_HOST
 
 READS = "it only reads"
 EMPTY = "/var/tmp/vc-contract-vault"
@@ -18,11 +19,10 @@ EMPTY = "/var/tmp/vc-contract-vault"
 @contextlib.contextmanager
 def vaults() -> Iterator[Names]:
     """A second cluster beside the demo's, and a vault that has none."""
-    cluster = define("contractinfo", 1, "10.15.0.0/24")
     on(VAULT_HOST, "mkdir", EMPTY)
-    yield {}
+    with clusters.computes("contractinfo", "compute0"):
+        yield {}
     on(VAULT_HOST, "rmdir", EMPTY)
-    forget(cluster)
 
 
 VAULT = Trial(

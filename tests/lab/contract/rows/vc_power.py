@@ -8,9 +8,9 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+from tests.lab.contract import clusters
+from tests.lab.contract.station import on, told
 from tests.lab.contract.subject import Change, Contract, Fault, Guard, Names, Refused, Trial
-from tests.lab.host import on
-from tests.lab.in_process import answers
 from tests.lab.virtual_cluster import VAULT_HOST
 
 HOST, NAME = "fe1", "contractpw"
@@ -20,23 +20,16 @@ ON = {"cluster": "@cluster", "nodes": "frontend", "state": "powered_on", "wait":
 OFF = ON | {"state": "powered_off"}
 
 
-def told(host: str, module: str, args: dict[str, Any]) -> dict[str, Any]:
-    answer = answers(host, module, [args])[0]
-    assert not answer.get("failed"), answer
-    return answer
-
-
 @contextlib.contextmanager
 def switched_off() -> Iterator[Names]:
-    wish = {"name": NAME, "owner": "labuser", "account": "physics", "network": {"cidr": "10.16.0.0/24"}, "frontend": FRONTEND}
-    cluster = told(VAULT_HOST, "vc_cluster", wish)["cluster"]
+    cluster = clusters.define(NAME, frontend=FRONTEND)
     # libvirt gives its files to QEMU's user at the first start, and does not take them back.
     told(HOST, "vc_frontend", {"cluster": cluster, "wait": False})
     on(HOST, "virsh", "-q", "destroy", f"{NAME}.frontend")
     yield {"cluster": cluster}
     told(HOST, "vc_frontend", {"cluster": cluster, "state": "absent", "remove_disk": True})
     told(VAULT_HOST, "image_vault", {"disks": [{"cluster": NAME, "node": "frontend", "state": "absent"}]})
-    told(VAULT_HOST, "vc_cluster", {"name": NAME, "state": "absent"})
+    clusters.forget(NAME)
 
 
 FRONTEND_TRIAL = Trial(
