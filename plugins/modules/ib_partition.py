@@ -200,7 +200,8 @@ def main() -> None:
                 "required": True,
                 "options": {
                     "name": {"type": "str", "required": True},
-                    "pkey": {"type": "str"},
+                    # A key that every port shows to whoever asks.
+                    "pkey": {"type": "str", "no_log": False},
                     "guids": {"type": "list", "elements": "str", "default": []},
                     "limited_guids": {"type": "list", "elements": "str", "default": []},
                     "ipoib": {"type": "bool", "default": False},

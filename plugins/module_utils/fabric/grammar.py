@@ -53,8 +53,8 @@ def definitions(text: str, path: str, first_line: int = 1, closed: bool = True) 
         place = f"{path}:{number}"
         if len(line) > LONGEST_LINE:
             raise _error(place, f"the line has {len(line)} bytes", f"break it after a comma, at most {LONGEST_LINE} bytes each")
-        if "\0" in line or "\r" in line:
-            raise _error(place, "the line has a zero byte or a carriage return", "write the file with plain line ends")
+        if "\0" in line:
+            raise _error(place, "the line has a zero byte", "write the file as plain text")
         rest: Optional[str] = line.partition("#")[0]
         while rest is not None and rest.strip(_BLANKS):
             statement, semicolon, after = rest.partition(";")
@@ -131,4 +131,4 @@ def _number(text: str) -> int:
 
 
 def _error(place: str, detail: str, remedy: str) -> VcError:
-    return VcError("invalid", place, _TRIED, f"{detail}; OpenSM would give up the file and open the fabric", remedy)
+    return VcError("invalid", place, _TRIED, f"{detail}; OpenSM would read it otherwise, or give up the file and open the fabric", remedy)

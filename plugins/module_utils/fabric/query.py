@@ -121,4 +121,4 @@ def main(port_guid: str, expected: Mapping[str, Expected], seconds: float) -> di
 
 if __name__ == "__main__":
     asked = json.load(sys.stdin)
-    print(json.dumps(main(sys.argv[1], asked["ports"], asked["seconds"])))
+    json.dump(main(sys.argv[1], asked["ports"], asked["seconds"]), sys.stdout)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.fabric.grammar import Definition, definitions
 
-from tests.unit.fabric.samples import BROKEN, READ
+from tests.unit.fabric.samples import BROKEN, ONE, READ
 from tests.unit.refusal import refused
 
 
@@ -39,6 +39,10 @@ def test_lines_that_opensm_would_cut_are_refused() -> None:
     members = ", ".join(f"0x{number:016x}=full" for number in range(1, 200))
     refused("invalid", read, f"a=0x5 : {members} ;")
     assert len(read(f"a=0x5 : {members.replace(', ', chr(10) + ', ')} ;")[0].members) == 199
+
+
+def test_a_zero_byte_ends_the_line_for_opensm_alone() -> None:
+    refused("invalid", read, f"a=0x5 : {ONE}=full ;\0 b=0x6 : {ONE}=full ;")
 
 
 def test_flags_are_kept_and_defmember_counts() -> None:
