@@ -144,13 +144,16 @@ def tree(root: str, without: tuple[str, ...] = ()) -> Iterator[str]:
                 yield f"{path} {stat.filemode(seen.st_mode)} uid {seen.st_uid}"
 
 
+# What systemd keeps for itself (such as the slice of a template unit), and what D-Bus starts.
+PASSING_CGROUPS = re.compile(
+    r"/user\.slice|/(session|run)-[^/]*\.scope|@\.service|systemd-(hostnamed|timedated|machined)"
+    r"|/polkit\.service$|/machine\.slice$|/system-[^/]*\.slice$"
+)
+
+
 def cgroups() -> Iterator[str]:
-    """All but those that systemd keeps for itself (such as the slice of a template unit), and what D-Bus starts."""
     for place, _, _ in os.walk("/sys/fs/cgroup"):  # pylint: disable=disallowed-name
-        if not re.search(
-            r"/user\.slice|/(session|run)-[^/]*\.scope|@\.service|systemd-(hostnamed|timedated|machined)|/polkit\.service$|/machine\.slice$|/system-[^/]*\.slice$",
-            place,
-        ) and not place.endswith(REAP_UNIT):
+        if not PASSING_CGROUPS.search(place) and not place.endswith(REAP_UNIT):
             yield place
 
 
