@@ -21,7 +21,7 @@ is not what it would write. What it calls, changes and breaks is in `tests/lab/c
 
 
 def page(records: Mapping[str, Record], contracts: Mapping[str, Contract]) -> str:
-    parts = [HEAD, "## Clauses\n", table(("clause", "says"), [(name, text) for name, text in CLAUSES.items()])]
+    parts = [HEAD, "## Clauses\n", table(("clause", "says"), list(CLAUSES.items()))]
     parts += ["## Modules\n", "How many times each clause was looked at and held; why it has nothing to hold where there is no number.\n"]
     parts.append(table(("clause", *(f"`{name}`" for name in records)), [_clause(name, records, contracts) for name in CLAUSES]))
     for name, record in records.items():

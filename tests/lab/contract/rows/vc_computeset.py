@@ -27,19 +27,22 @@ UNKNOWN = {
 @contextlib.contextmanager
 def site() -> Iterator[Names]:
     """A cluster; two partitions that start nothing, a QOS and a reservation that the owner may use."""
-    for partition in ("contract-a", "contract-b"):
-        on(SUBMIT_HOST, "scontrol", "create", f"partitionname={partition}", "nodes=hv1,hv2", "state=down")
-    on(SUBMIT_HOST, "sacctmgr", "-i", "add", "qos", "contract")
-    on(SUBMIT_HOST, "sacctmgr", "-i", "modify", "user", "labuser", "set", "qos+=contract")
-    far = ["starttime=now+365days", "duration=10", "users=labuser", "nodes=hv1", "partitionname=contract-a"]
-    on(SUBMIT_HOST, "scontrol", "create", "reservation=contract", *far)
-    with clusters.computes("contractset", "compute[0-2]") as cluster:
-        yield {"cluster": cluster}
-    on(SUBMIT_HOST, "scontrol", "delete", "reservation=contract")
-    on(SUBMIT_HOST, "sacctmgr", "-i", "modify", "user", "labuser", "set", "qos-=contract")
-    on(SUBMIT_HOST, "sacctmgr", "-i", "delete", "qos", "contract")
-    for partition in ("contract-a", "contract-b"):
-        on(SUBMIT_HOST, "scontrol", "delete", f"partitionname={partition}")
+    with contextlib.ExitStack() as stack:
+
+        def undone_by(*argv: str) -> None:
+            stack.callback(on, SUBMIT_HOST, *argv)
+
+        for partition in ("contract-a", "contract-b"):
+            on(SUBMIT_HOST, "scontrol", "create", f"partitionname={partition}", "nodes=hv1,hv2", "state=down")
+            undone_by("scontrol", "delete", f"partitionname={partition}")
+        on(SUBMIT_HOST, "sacctmgr", "-i", "add", "qos", "contract")
+        undone_by("sacctmgr", "-i", "delete", "qos", "contract")
+        on(SUBMIT_HOST, "sacctmgr", "-i", "modify", "user", "labuser", "set", "qos+=contract")
+        undone_by("sacctmgr", "-i", "modify", "user", "labuser", "set", "qos-=contract")
+        far = ["starttime=now+365days", "duration=10", "users=labuser", "nodes=hv1", "partitionname=contract-a"]
+        on(SUBMIT_HOST, "scontrol", "create", "reservation=contract", *far)
+        undone_by("scontrol", "delete", "reservation=contract")
+        yield {"cluster": stack.enter_context(clusters.computes("contractset", "compute[0-2]"))}
 
 
 QUEUED = Trial(
