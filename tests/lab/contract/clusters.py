@@ -8,8 +8,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from tests.lab.contract.station import told
-from tests.lab.virtual_cluster import VAULT_HOST
+from tests.lab.contract.station import at, told
+from tests.lab.virtual_cluster import VAULT_HOST, awaited
 
 
 def define(name: str, **parts: Any) -> dict[str, Any]:
@@ -20,7 +20,8 @@ def define(name: str, **parts: Any) -> dict[str, Any]:
 
 
 def forget(name: str) -> None:
-    told(VAULT_HOST, "vc_cluster", {"name": name, "state": "absent"})
+    """A node is free a moment after its last job: then the host's flush unit has told the vault."""
+    awaited(lambda: at(VAULT_HOST).call("vc_cluster", {"name": name, "state": "absent"})[0] == 0, f"{name} forgotten", 30)
 
 
 @contextlib.contextmanager

@@ -146,4 +146,5 @@ CONTRACT = Contract(
         "wait_timeout": "says how long it looks; a fault below shows it",
         "on_timeout": "says what becomes of the job then; a fault below shows it",
     },
+    without={"kept": "nothing hangs on a set: what its guests wrote is in the host's spool or thrown away"},
 )
