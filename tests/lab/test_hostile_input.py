@@ -49,13 +49,27 @@ CALLS: dict[str, tuple[str, str, tuple[dict[str, Any], ...]]] = {
     "image_vault": (
         "nas",
         "",
-        ({"goldens": [{"name": "hostile", "source": "/srv/images/tiny.raw"}]}, {"disks": [{"cluster": "vc1", "node": "frontend"}]}),
+        (
+            {"goldens": [{"name": "hostile", "source": "/srv/images/tiny.raw"}]},
+            {"disks": [{"cluster": "vc1", "node": "frontend"}]},
+            {"snapshots": [{"cluster": "vc1", "node": "frontend", "name": "hostile", "state": "absent"}]},
+            {"isos": [{"name": "hostile.iso", "source": "/srv/images/tiny.raw"}]},
+        ),
     ),
+    "ib_partition": ("head", "", ({"partitions": [{"name": "hostile", "pkey": "0x0fff", "guids": ["0x0200271100000f00"]}]},)),
     "vc_cluster": ("nas", "", (CLUSTER,)),
-    "vc_computeset": ("head", "labuser", ({"cluster": "@cluster", "name": "hostile", "nodes": "compute0", "wait": False},)),
+    "vc_computeset": (
+        "head",
+        "labuser",
+        (
+            {"cluster": "@cluster", "name": "hostile", "nodes": "compute0", "wait": False},
+            {"vms": "tiny:1", "ssh_authorized_keys": [], "cpus": 1, "memory": "128MiB", "name": "hostile", "wait": False},
+        ),
+    ),
     "vc_frontend": ("fe1", "", ({"cluster": "@cluster", "wait": False},)),
     "ovs_vxlan": ("fe1", "", ({"networks": [{"name": "hostile", "vni": 19999}]},)),
     "vc_info": ("head", "labuser", ({"gather": ["slurm"]},)),
+    "vc_power": ("fe1", "", ({"cluster": "@cluster", "nodes": "frontend", "state": "powered_on"},)),
 }
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
 Path = tuple[Any, ...]
@@ -165,7 +179,7 @@ def attacks_on(options: Mapping[str, Any], bases: list[dict[str, Any]]) -> Itera
 @pytest.mark.parametrize("module", MODULES)
 def test_hostile_text_is_refused_everywhere(small: VirtualCluster, module: str) -> None:
     # The demo's cluster has a frontend, the small one has none.
-    resolved = registered("vc1") if module == "vc_frontend" else small.resolved
+    resolved = registered("vc1") if module in ("vc_frontend", "vc_power") else small.resolved
     host, user, bases = calls_of(module, resolved)
     attacks = list(attacks_on(documented(module), bases))
     before = snapshot.take()

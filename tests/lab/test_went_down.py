@@ -23,7 +23,7 @@ DOWN, OTHER = "hv1", "hv2"
 WISH: dict[str, Any] = {"nodes": "compute[0-1]", "per_host": 1, "walltime": "1h", "grace": "5s"}
 # Everything of a job's steps but its guests: those are what must not be forgotten.
 STRIKE = """
-import glob, os, signal, sys
+import contextlib, glob, os, signal, sys
 job, number = sys.argv[1], signal.Signals[sys.argv[2]]
 for entry in glob.glob("/proc/[0-9]*"):
     try:
@@ -32,7 +32,9 @@ for entry in glob.glob("/proc/[0-9]*"):
     except OSError:
         continue
     if command.startswith(("slurmstepd: [%s." % job).encode()) or ("SLURM_JOB_ID=%s\\0" % job).encode() in environment:
-        os.kill(int(entry[6:]), number)
+        # What is gone by now was no victim.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(entry[6:]), number)
 """
 
 
