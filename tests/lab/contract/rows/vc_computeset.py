@@ -27,22 +27,23 @@ UNKNOWN = {
 @contextlib.contextmanager
 def site() -> Iterator[Names]:
     """A cluster; two partitions that start nothing, a QOS and a reservation that the owner may use."""
-    with contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as ends:
 
-        def undone_by(*argv: str) -> None:
-            stack.callback(on, SUBMIT_HOST, *argv)
+        def made(make: tuple[str, ...], end: tuple[str, ...]) -> None:
+            on(SUBMIT_HOST, *make)
+            ends.callback(on, SUBMIT_HOST, *end)
 
-        for partition in ("contract-a", "contract-b"):
-            on(SUBMIT_HOST, "scontrol", "create", f"partitionname={partition}", "nodes=hv1,hv2", "state=down")
-            undone_by("scontrol", "delete", f"partitionname={partition}")
-        on(SUBMIT_HOST, "sacctmgr", "-i", "add", "qos", "contract")
-        undone_by("sacctmgr", "-i", "delete", "qos", "contract")
-        on(SUBMIT_HOST, "sacctmgr", "-i", "modify", "user", "labuser", "set", "qos+=contract")
-        undone_by("sacctmgr", "-i", "modify", "user", "labuser", "set", "qos-=contract")
-        far = ["starttime=now+365days", "duration=10", "users=labuser", "nodes=hv1", "partitionname=contract-a"]
-        on(SUBMIT_HOST, "scontrol", "create", "reservation=contract", *far)
-        undone_by("scontrol", "delete", "reservation=contract")
-        yield {"cluster": stack.enter_context(clusters.computes("contractset", "compute[0-2]"))}
+        for name in ("contract-a", "contract-b"):
+            made(
+                ("scontrol", "create", f"partitionname={name}", "nodes=hv1,hv2", "state=down"),
+                ("scontrol", "delete", f"partitionname={name}"),
+            )
+        made(("sacctmgr", "-i", "add", "qos", "contract"), ("sacctmgr", "-i", "delete", "qos", "contract"))
+        user = ("sacctmgr", "-i", "modify", "user", "labuser", "set")
+        made((*user, "qos+=contract"), (*user, "qos-=contract"))
+        far = ("starttime=now+365days", "duration=10", "users=labuser", "nodes=hv1", "partitionname=contract-a")
+        made(("scontrol", "create", "reservation=contract", *far), ("scontrol", "delete", "reservation=contract"))
+        yield {"cluster": ends.enter_context(clusters.computes("contractset", "compute[0-2]"))}
 
 
 QUEUED = Trial(
