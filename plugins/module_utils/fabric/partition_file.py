@@ -12,6 +12,7 @@ from typing import Optional
 
 from .. import filelock
 from ..model.errors import VcError
+from ..model.names import shown
 from ..vault.durable import remove, sync_directory, write_bytes
 from . import document
 from .document import Document, Partition
@@ -26,6 +27,9 @@ class PartitionFile:
     """The file that OpenSM reads.  A link to it is followed, so that it stays a link."""
 
     def __init__(self, path: str) -> None:
+        """Raises VcError ``invalid`` for a path that is not absolute."""
+        if not path.startswith("/"):
+            raise VcError("invalid", "path", f"reading {shown(path)}", "it is not absolute", f"leave it out for {PATH}")
         self.path = Path(os.path.realpath(path))
         self._good = self.path.with_name(f"{self.path.name}.last-good")
 

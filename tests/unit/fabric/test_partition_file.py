@@ -84,3 +84,8 @@ def test_without_a_file_or_its_directory_the_role_is_named(path: Path) -> None:
     with pytest.raises(VcError) as caught, PartitionFile(str(path / "nosuch")).locked():
         pass
     assert caught.value.code == "unknown"
+
+
+def test_a_path_that_starts_nowhere_is_refused() -> None:
+    for path in ("partitions.conf", "../../../etc/passwd"):
+        assert refused("invalid", PartitionFile, path).item == "path"
