@@ -53,7 +53,7 @@ CALLS: dict[str, tuple[str, str, tuple[dict[str, Any], ...]]] = {
             {"goldens": [{"name": "hostile", "source": "/srv/images/tiny.raw"}]},
             {"disks": [{"cluster": "vc1", "node": "frontend"}]},
             {"snapshots": [{"cluster": "vc1", "node": "frontend", "name": "hostile", "state": "absent"}]},
-            {"isos": [{"name": "hostile", "source": "/srv/images/tiny.raw"}]},
+            {"isos": [{"name": "hostile.iso", "source": "/etc/debian_version"}]},
         ),
     ),
     "ib_partition": ("head", "", ({"partitions": [{"name": "hostile", "pkey": "0x0fff", "guids": ["0x0200271100000f00"]}]},)),
