@@ -9,6 +9,6 @@ import pytest
 from tests.lab import versions
 
 
-@pytest.mark.usefixtures("lab")
+@pytest.mark.usefixtures("demo")
 def test_the_first_page_names_what_this_runs_on() -> None:
     assert versions.differing("12", "hv1") == {}
