@@ -70,10 +70,10 @@ class Zfs:
         """Make a child, and those above it; nothing to do when it is there."""
         self._must(["create", "-p", "-o", f"canmount={'on' if mounted else 'off'}", self._name(child)], f"making {self._name(child)}")
 
-    def clone(self, snapshot: str, child: str, properties: Mapping[str, str]) -> bool:
-        """Make a child out of a snapshot; False when there is a child of that name."""
+    def clone(self, snapshot: str, child: str, properties: Mapping[str, str], holding: Sequence[int] = ()) -> bool:
+        """Make a child out of a snapshot; False when there is a child of that name.  ``holding`` as for ``Commands.run``."""
         argv = ["clone", *_options(properties), self._name(snapshot), self._name(child)]
-        return self._made(argv, f"cloning {self._name(snapshot)}")
+        return self._made(argv, f"cloning {self._name(snapshot)}", holding)
 
     def snapshot(self, snapshot: str, properties: Mapping[str, str], holding: Sequence[int] = ()) -> bool:
         """Take a snapshot; False when there is one of that name.  ``holding`` as for ``Commands.run``."""

@@ -38,6 +38,7 @@ _GOLDEN, _DISK, _GENERATION, _SNAPSHOT = "hpc.vc:golden", "hpc.vc:disk", "hpc.vc
 _LONGEST_PROPERTY = 1000
 _FILE = "disk.raw"
 _IMPORT_SECONDS = 10.0
+_MAKING_SECONDS = 60.0
 
 
 class ZfsStore:
@@ -118,11 +119,13 @@ class ZfsStore:
     def make_disk(self, cluster: str, node: str, golden: Golden, disk_mib: int) -> Disk:
         disk = Disk(cluster, node, 1, max(disk_mib, golden.size_mib), golden.ref)
         wanted = {_DISK: _about(disk)}
-        self._zfs.create(f"disks/{cluster}")
-        if not self._zfs.clone(f"goldens/{golden.ref}", _head(disk), {"canmount": "off", **wanted}):
-            self._finish(disk, golden, wanted[_DISK])
-        if not self._zfs.snapshot(f"{_head(disk)}@gen1", {_GENERATION: "1"}):
-            raise _made_already(disk.item)
+        # Of two at once, the second would take the first one's clone for one that a killed command has left.
+        with self._alone(disk.item) as lock:
+            self._zfs.create(f"disks/{cluster}")
+            if not self._zfs.clone(f"goldens/{golden.ref}", _head(disk), {"canmount": "off", **wanted}, [lock]):
+                self._finish(disk, golden, wanted[_DISK])
+            if not self._zfs.snapshot(f"{_head(disk)}@gen1", {_GENERATION: "1"}, [lock]):
+                raise _made_already(disk.item)
         return disk
 
     def grow_disk(self, disk: Disk, disk_mib: int) -> Disk:
@@ -212,6 +215,18 @@ class ZfsStore:
         self._zfs.destroy(_head(disk))
         if not self._zfs.clone(f"goldens/{golden.ref}", _head(disk), {"canmount": "off", _DISK: about}):
             raise _made_already(disk.item)
+
+    @contextlib.contextmanager
+    def _alone(self, item: str) -> Iterator[int]:
+        """The lock on the making of disks; those of a moment each, so whoever waits waits shortly."""
+        descriptor = os.open(self._zfs.root(), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if not filelock.acquire(descriptor, _MAKING_SECONDS):
+                detail = f"other commands have been making disks for {_MAKING_SECONDS:g} s"
+                raise VcError("timeout", item, "making its disk", detail, "see zpool status, and run it again")
+            yield descriptor
+        finally:
+            os.close(descriptor)
 
     @contextlib.contextmanager
     def _importing(self, directory: Path, item: str) -> Iterator[tuple[Path, int]]:
