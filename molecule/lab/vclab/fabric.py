@@ -4,15 +4,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import ipaddress
 import json
+import shutil
 from pathlib import Path
 
-from .layout import FABRIC, PUBLIC, REPOSITORY, RUNTIME, SEGMENTS, SSH_SOCKETS, UNDERLAY, HostPlan
+from . import cgroup
+from .layout import EVERY_HOST, FABRIC, PUBLIC, REPOSITORY, RUNTIME, SEGMENTS, SSH_SOCKETS, UNDERLAY, HostPlan
 from .process import LabError, run
 
 OWNER = RUNTIME / "owner"
+# The word by which a host's supervising process is known.
+SUPERVISOR = "vc-lab-supervisor"
 INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
 INOTIFY_BEFORE = RUNTIME / "inotify-before"
 # Each host's systemd and udev take about eight; the kernel's default of 128 ends at a dozen hosts.
@@ -36,10 +41,38 @@ def owner() -> str:
     return OWNER.read_text().strip() if OWNER.exists() and FABRIC in namespaces() else ""
 
 
-def refuse_foreign_lab() -> None:
+def foreign_owner() -> str:
+    """Another work tree whose lab runs on this machine. One without a single running host is nobody's: its owner was killed."""
     running = owner()
-    if running and running != str(REPOSITORY):
+    return running if running != str(REPOSITORY) and hosts_of(running) else ""
+
+
+def hosts_of(tree: str) -> list[str]:
+    """The roots of the hosts that run from a work tree's lab."""
+    roots = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = path.read_text(errors="replace").split("\0")
+            if SUPERVISOR in words:
+                roots.extend(word for word in words if tree and word.startswith(f"--directory={tree}/"))
+    return roots
+
+
+def clear_foreign_lab() -> None:
+    """Refuse beside the live lab of another work tree; what a killed one left mounted and plugged is taken away, but for its files."""
+    if running := foreign_owner():
         raise LabError(f"a lab of another work tree is up on this machine: take it down first (make -C {running} demo-down)")
+    if owner() in ("", str(REPOSITORY)):
+        return
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        source, target = line.split()[:2]
+        if source.startswith("vc-lab-"):
+            run(["umount", target])
+    for plan in EVERY_HOST:
+        unplug(plan.name)
+        cgroup.remove(plan.name)
+    down()
+    shutil.rmtree(RUNTIME, ignore_errors=True)
 
 
 def address_clashes() -> list[str]:
@@ -63,7 +96,7 @@ def address_clashes() -> list[str]:
 
 def up() -> None:
     """Bridges and legs, where they are missing; LabError before the first change when an address range is taken."""
-    refuse_foreign_lab()
+    clear_foreign_lab()
     clashes = address_clashes()
     if clashes:
         raise LabError(f"address clash: {'; '.join(clashes)}; free the range, nothing has been changed")

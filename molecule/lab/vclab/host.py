@@ -26,7 +26,6 @@ while :; do
   [ $? = 133 ] || break
 done
 """
-MARK = "vc-lab-supervisor"
 BOOT_SECONDS = 90 * SLOWNESS
 END_SECONDS = 20 * SLOWNESS
 
@@ -42,7 +41,7 @@ def supervisor(name: str) -> Optional[int]:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except (OSError, ValueError):
         return None
-    return pid if MARK.encode() in words and f"--machine={name}".encode() in words else None
+    return pid if fabric.SUPERVISOR.encode() in words and f"--machine={name}".encode() in words else None
 
 
 def children(pid: int) -> list[int]:
@@ -148,7 +147,7 @@ def start(name: str, root: Path) -> None:
     ]
     with (directory(name) / "console.log").open("wb") as console:
         loop = subprocess.Popen(
-            ["/bin/sh", "-c", SUPERVISE, MARK, *arguments],
+            ["/bin/sh", "-c", SUPERVISE, fabric.SUPERVISOR, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=console,
             stderr=console,

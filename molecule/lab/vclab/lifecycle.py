@@ -20,7 +20,7 @@ def up(names: Sequence[str]) -> None:
     """Bring networks and hosts up, all at once (without names, those of the demo); what is up stays untouched."""
     plans = [host_plan(name) for name in names] or list(HOSTS)
     preflight.ensure_packages()
-    fabric.refuse_foreign_lab()
+    fabric.clear_foreign_lab()
     bases = ready.artifacts(plan.release for plan in plans)
     started = time.monotonic()
     with cache.locked(STATE / ".lock"):
@@ -50,7 +50,7 @@ def ssh_config() -> str:
 
 def down(names: Sequence[str]) -> None:
     """Remove hosts; without names all of them, and the networks."""
-    fabric.refuse_foreign_lab()
+    fabric.clear_foreign_lab()
     plans = [host_plan(name) for name in names] or list(EVERY_HOST)
     if not CACHE.is_dir():
         return

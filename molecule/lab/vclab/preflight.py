@@ -48,8 +48,7 @@ def refusals() -> list[str]:
     release = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
     if (release.get("ID", ""), release.get("VERSION_ID", "").strip('"')) != ("debian", "12") or platform.machine() != "x86_64":
         reasons.append(f"it is made for Debian 12 on x86_64; this is {release.get('PRETTY_NAME', 'unknown')} on {platform.machine()}")
-    running = fabric.owner()
-    if running and running != str(REPOSITORY):
+    if running := fabric.foreign_owner():
         reasons.append(f"a lab of another work tree is up: make -C {running} demo-down")
     elif shutil.which("ip"):
         reasons.extend(f"address clash: {clash}; free the range" for clash in fabric.address_clashes())

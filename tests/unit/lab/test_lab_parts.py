@@ -14,7 +14,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "molecule" / "lab"))
 
-from vclab import cache, fabric, inventory, layout, lifecycle  # noqa: E402
+from vclab import cache, fabric, inventory, layout, lifecycle, process  # noqa: E402
 
 
 def test_an_artifact_is_built_once(tmp_path: pathlib.Path) -> None:
@@ -113,3 +113,19 @@ def test_people_reach_the_frontend_of_the_demo() -> None:
     definition = (ROOT / "molecule/lab/inventory/group_vars/all/vc_clusters.yml").read_text()
     address = text.split("Host vc1\n  HostName ")[1].split()[0]
     assert f"address: {address}/24" in definition
+
+
+def test_a_lab_without_a_running_host_is_nobodys(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = tmp_path / "other"
+    monkeypatch.setattr(fabric, "owner", lambda: str(other))
+    assert fabric.foreign_owner() == ""
+    words = [fabric.SUPERVISOR, f"--directory={other}/.cache/lab/hosts/head/root"]
+    argv = [sys.executable, "-c", "print(flush=True); input()", *words]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as host:
+        assert host.stdout is not None
+        host.stdout.readline()
+        assert fabric.foreign_owner() == str(other)
+        with pytest.raises(process.LabError, match="demo-down"):
+            fabric.clear_foreign_lab()
+        host.communicate(b"\n")
+    assert fabric.foreign_owner() == ""
