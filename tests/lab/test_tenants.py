@@ -81,6 +81,31 @@ with socket.socket(socket.AF_UNIX) as helper:
     helper.sendall(sys.argv[1].encode() + b"\\n")
     print(helper.makefile().readline())
 """
+# Calls as the user, from inside a cgroup as Slurm makes them for jobs; the answer, and where the caller is afterwards.
+ESCAPE = """
+import json, os, socket, sys
+job = "/sys/fs/cgroup/system.slice/slurmstepd.scope/job_4000000000"
+os.makedirs(job)
+inner, outer = os.pipe()
+child = os.fork()
+if child == 0:
+    with open(job + "/cgroup.procs", "w") as procs:
+        procs.write("0")
+    os.setresuid(*[int(sys.argv[1])] * 3)
+    with socket.socket(socket.AF_UNIX) as helper:
+        helper.settimeout(60)
+        helper.connect("/run/vc/host.sock")
+        helper.sendall(sys.argv[2].encode() + b"\\n")
+        answer = json.loads(helper.makefile().readline())
+    os.write(outer, json.dumps([answer, open("/proc/self/cgroup").read()]).encode())
+    os._exit(0)
+os.close(outer)
+with os.fdopen(inner) as said:
+    print(said.read())
+os.waitpid(child, 0)
+os.rmdir(job)
+os.rmdir(os.path.dirname(job))
+"""
 # Opens calls as one user until one of them is refused, and asks as another meanwhile; the two answers.
 FLOOD = """
 import json, os, select, signal, socket, sys
@@ -220,6 +245,15 @@ def test_the_root_helper_knows_who_calls(tenant: Tenant, verb: str, nodes: Any) 
     before = vault.lease(tenant.name, "compute0")
     answer = python("hv1", CALL, request, user="otheruser")
     assert (answer["ok"], answer["error"]["code"]) == (False, "forbidden")
+    assert vault.lease(tenant.name, "compute0") == before
+
+
+def test_a_job_stays_in_the_cgroup_that_slurm_has_put_it_into(tenant: Tenant) -> None:
+    request = json.dumps({"schema": 1, "verb": "prepare", "args": {"job_id": tenant.here, "restart_count": 0, "nodes": ["compute0"]}})
+    before = vault.lease(tenant.name, "compute0")
+    answer, within = python("hv1", ESCAPE, str(UIDS["labuser"]), request)
+    assert answer["result"]["nodes"]["compute0"]["error"]["code"] == "forbidden", answer
+    assert within.strip().endswith("/job_4000000000")
     assert vault.lease(tenant.name, "compute0") == before
 
 

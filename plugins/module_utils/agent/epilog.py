@@ -55,7 +55,7 @@ def settle(places: Places, commands: Commands, journal: Journal, job_id: int) ->
                 journal.warn(f"job {job_id}: processes {left} cannot be ended; their nodes stay leased until they are gone")
         stuck = _detach(records, commands, journal, nodes)
         keep = unclean or records.doubtful(job_id)
-        if not keep and not any(node.persistent for node in nodes):
+        if not (keep or spool.holds_up(job_id) or any(node.persistent for node in nodes)):
             # First: they may be what has filled the disk on which the entries have to be written.
             _discard(places, job_id, journal)
         failures: dict[str, OSError] = {}
@@ -69,8 +69,9 @@ def settle(places: Places, commands: Commands, journal: Journal, job_id: int) ->
                 journal.warn(f"{node.cluster}/{node.node}: the overlay that job {job_id} left is not trusted: {entry.reason}")
             entries.append(entry)
             records.remove_node(node)
-        # What still runs may still be writing into its overlay; the flush unit takes that.
-        _discard(places, job_id, journal, but=places.overlay_directory(job_id) if keep or failures else None)
+        # What still runs may still be writing into its overlay, and an attempt that was killed may have left some to their flush units.
+        keep = keep or bool(failures) or spool.holds_up(job_id)
+        _discard(places, job_id, journal, but=places.overlay_directory(job_id) if keep else None)
         if failures:
             first = next(iter(failures.values()))
             remedy = f"make room in {places.scratch}; vc-flush recover goes on with it"

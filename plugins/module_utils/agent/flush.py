@@ -93,12 +93,23 @@ class Flush:
         if entry.unclean:
             record = _record_of(entry)
             entry = self._spool.admit(record, tap="", unclean=False)
-            if not any(other.unclean for other in self._spool.entries() if other.job_id == entry.job_id):
-                discard(self._places.overlay_directory(entry.job_id), self._places.scratch / "trash")
+            if entry.reason:
+                self._journal.warn(f"{entry.cluster}/{entry.node}: the overlay of job {entry.job_id} is not trusted: {entry.reason}")
+            self._discard_overlays(entry.job_id)
         elif entry.tap:
             entry = replace(entry, tap="")
             self._spool.write(entry)
         return entry
+
+    def _discard_overlays(self, job_id: int) -> None:
+        """The directory goes when all nodes of the job have what is theirs, also those that no epilog has put away yet."""
+        records = Records(self._places)
+        # In this order: a node's record is removed after its entry was written.
+        if records.nodes(job_id) or records.doubtful(job_id) or self._spool.holds_up(job_id):
+            return
+        # The job may be back already, with a directory of that name.
+        if job_id not in self._jobs("*.json"):
+            discard(self._places.overlay_directory(job_id), self._places.scratch / "trash")
 
     def _learn_epoch(self, entry: Entry) -> Entry:
         """The helper died between asking for the lease and noting the answer: whether there is one, the vault knows."""
@@ -137,7 +148,7 @@ class Flush:
         left = [job_id for job_id in sorted(dead) if not self._settled(job_id)]
         # An epilog that is at work, or could not finish, has not put everything away yet.
         kept = living | self._jobs("*.ending") | {node.job_id for node in records.all_nodes()}
-        kept |= {entry.job_id for entry in self._spool.entries()}
+        kept |= {entry.job_id for entry in self._spool.entries() if entry.unclean}
         for path in directories:
             if int(path.name) in kept:
                 continue

@@ -108,7 +108,6 @@ class Helper:
                 raise VcError("timeout", f"job {job.job_id}", "waiting for another call of this job", "it takes too long", "try again")
             # It may have been withdrawn while we waited.
             self._records.find(job.job_id, job.restart_count)
-            JobProcesses(self._places, job.job_id, job.uid).adopt(self._pid)
             for name in names:
                 if self._records.node(job, name) is None:
                     self._records.add_node(NodeRecord(job.job_id, job.restart_count, job.uid, job.boot_id, job.cluster, name))
@@ -171,6 +170,8 @@ class Helper:
         for record in records.values():
             self._records.add_node(record)
         try:
+            # Not before the vault has agreed, and before the answer, upon which the caller starts libvirtd.
+            JobProcesses(self._places, job.job_id, job.uid).adopt(self._pid)
             self._attach(job, cluster, list(nodes.values()))
         except VcError as error:
             self._give_back(job, list(records.values()), held)

@@ -47,7 +47,8 @@ class JobProcesses:
     def adopt(self, pid: int) -> bool:
         """Put a process of the job's user into the job's own cgroup, unless Slurm has it in one.  True when it was moved.
 
-        Everything it starts from then on stays in there: libvirtd, QEMU, and what they start.
+        Everything it starts from then on stays in there: libvirtd, QEMU, and what they start.  Where Slurm tracks by cgroups nothing is
+        moved: what Slurm has set for them, memory, CPUs, devices, would no longer hold.
         """
         proc = self._places.proc / str(pid)
         try:
@@ -58,8 +59,13 @@ class JobProcesses:
             if proc.stat().st_uid != self._uid:
                 detail = "it is not the job user's"
                 raise VcError("forbidden", f"process {pid}", "adopting it into its job", detail, "call from the job itself")
-            if str(self._job_id) in _SLURM_CGROUP.findall((proc / "cgroup").read_text()):
+            within = _SLURM_CGROUP.findall((proc / "cgroup").read_text())
+            if str(self._job_id) in within:
                 return False
+            slurms = f"job {within[0]}" if within else self._cgroup_of_slurm()
+            if slurms:
+                detail = f"Slurm tracks by cgroups here ({slurms}), and it is not in that of job {self._job_id}"
+                raise VcError("forbidden", f"process {pid}", "adopting it into its job", detail, "call from the job itself")
             self._make_cgroup()
             if _has_ended(handle):
                 raise VcError("conflict", f"process {pid}", "adopting it into its job", "it has ended", "start the nodes anew")
@@ -127,6 +133,18 @@ class JobProcesses:
                     # The real uid: Slurm's own root processes take on the user's as their effective one for a while.
                     return line.split()[1] == str(self._uid)
         return False
+
+    def _cgroup_of_slurm(self) -> str:
+        """A cgroup on this host that Slurm made for a job, "" when there is none; users can only make some that are theirs."""
+        waiting = [self._places.cgroup]
+        while waiting:
+            with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_uid == os.getuid():
+                        if _SLURM_CGROUP.fullmatch(f"/{entry.name}"):
+                            return entry.path
+                        waiting.append(Path(entry.path))
+        return ""
 
     def _make_cgroup(self) -> None:
         if not (self._places.cgroup / "cgroup.controllers").exists():

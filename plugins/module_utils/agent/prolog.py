@@ -83,7 +83,8 @@ def check_fitness(places: Places, host_file: Path = _HOST_FILE) -> None:
 
 def check_leftovers(places: Places, job_id: int) -> None:
     """VcError when an earlier run of this job has left something here that was not put away: its overlays would be lost."""
-    if Records(places).nodes(job_id) or any(entry.unclean and entry.job_id == job_id for entry in Spool(places).entries()):
+    records = Records(places)
+    if records.nodes(job_id) or records.doubtful(job_id) or Spool(places).holds_up(job_id):
         detail = "the epilog of its last run here could not put everything away"
         raise VcError("in_use", f"job {job_id}", "making its directories", detail, "see journalctl -t vc-epilog, then run vc-flush recover")
 

@@ -10,12 +10,15 @@ instead of being descended into, which needs one descriptor and no recursion wha
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import stat
 import time
 from pathlib import Path
+from typing import Optional, Union
 
+_NOT_REGULAR = "it is not a regular file"
 _counter = itertools.count()
 
 
@@ -86,29 +89,29 @@ def take_file(directory: Path, name: str, uid: int, target: Path) -> str:
     """Move a tenant's file to `target` (same file system) and make it root's.
 
     Returns "" when it was moved and nobody else can reach it any more, ``missing`` when there is no such file, else why it must not
-    be trusted: a regular file that the tenant can still reach was moved nevertheless, anything else was left where it is.
+    be trusted: a regular file was moved nevertheless, anything else was left where it is.  Raises OSError when that cannot be told.
     """
     try:
         parent = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except OSError:
+    except FileNotFoundError:
         return "missing"
     try:
         try:
-            handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
+            handle = _open(name, parent)
         except FileNotFoundError:
             return "missing"
-        except OSError as error:
-            return f"it is not a regular file ({error.strerror})"
+        if handle is None:
+            return _NOT_REGULAR
         try:
             before = os.fstat(handle)
             if not stat.S_ISREG(before.st_mode):
-                return "it is not a regular file"
-            if before.st_uid != uid:
-                return f"it belongs to uid {before.st_uid}, not to the job's user"
+                return _NOT_REGULAR
             os.rename(name, target, src_dir_fd=parent)
             moved = os.lstat(target)
             if (moved.st_dev, moved.st_ino) != (before.st_dev, before.st_ino):
                 return "it was exchanged while it was taken"
+            if before.st_uid != uid:
+                return f"it belongs to uid {before.st_uid}, not to the job's user"
             return _make_roots(handle)
         finally:
             os.close(handle)
@@ -117,11 +120,13 @@ def take_file(directory: Path, name: str, uid: int, target: Path) -> str:
 
 
 def check_taken(target: Path, uid: int) -> str:
-    """For a file that `take_file` had moved when it was killed: do the rest; "" or why it must not be trusted."""
-    try:
-        handle = os.open(target, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        return f"it is not a regular file ({error.strerror})"
+    """For a file that `take_file` had moved when it was killed: do the rest; "" or why it must not be trusted.
+
+    Raises OSError when that cannot be told.
+    """
+    handle = _open(target)
+    if handle is None:
+        return _NOT_REGULAR
     try:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode) or found.st_uid not in (uid, 0):
@@ -129,6 +134,16 @@ def check_taken(target: Path, uid: int) -> str:
         return _make_roots(handle) if found.st_uid or found.st_nlink == 1 else f"it has {found.st_nlink} names"
     finally:
         os.close(handle)
+
+
+def _open(path: Union[str, Path], parent: Optional[int] = None) -> Optional[int]:
+    """None for a link or a socket; any other failure says nothing about what is there, and is raised."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            return None
+        raise
 
 
 def _make_roots(handle: int) -> str:

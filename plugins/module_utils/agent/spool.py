@@ -83,21 +83,26 @@ class Spool:
         self._places = places
 
     def admit(self, record: NodeRecord, tap: str, unclean: bool) -> Entry:
-        """Make the entry of an ended node and move its overlay into it.  Doing it again, also half done, gives the same entry."""
+        """Make the entry of an ended node and move its overlay into it.  Doing it again, also half done, gives the same entry.
+
+        Raises OSError, and leaves the overlay to be taken by the next attempt, when it cannot tell what there is.
+        """
         directory = self._places.spool / _name(record)
         directory.mkdir(mode=0o700, exist_ok=True)
         kept, reason = False, ""
         if record.persistent and not unclean:
             overlay = directory / OVERLAY
-            if os.path.lexists(overlay):
-                reason = check_taken(overlay, record.uid)
-            else:
+            reason = "missing"
+            if not os.path.lexists(overlay):
                 reason = take_file(self._places.overlay_directory(record.job_id), record.overlay, record.uid, overlay)
+            # Taken by an attempt that was killed, or at this moment by the flush unit that one has left behind.
+            if reason == "missing" and os.path.lexists(overlay):
+                reason = check_taken(overlay, record.uid)
             kept = not reason and overlay.exists()
             if reason == "missing":
                 # Its guest never started: there is nothing that the vault does not have.
                 reason = ""
-            elif reason and overlay.exists():
+            elif reason and os.path.lexists(overlay):
                 self._set_aside(record, overlay)
         entry = Entry(
             cluster=record.cluster,
@@ -145,6 +150,10 @@ class Spool:
             with contextlib.suppress(VcError):
                 found.append(self.read(name))
         return found
+
+    def holds_up(self, job_id: int) -> bool:
+        """Whether an overlay of this job may still be where its guest wrote it: processes of the job could not be ended yet."""
+        return any(entry.unclean and entry.job_id == job_id for entry in self.entries())
 
     def pending(self) -> list[str]:
         """Names of the entries that the vault does not know about yet."""

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import pytest
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.agent import host
@@ -44,7 +44,9 @@ class Site:
         self.recoveries = 0
         monkeypatch.setattr(host, "attach", self._attach)
         monkeypatch.setattr(host, "detach", lambda _commands, taps: self.detached.extend(taps))
-        monkeypatch.setattr(host.JobProcesses, "adopt", lambda _self, _pid: True)
+        self.adopted: list[int] = []
+        self.not_adopted: Optional[VcError] = None
+        monkeypatch.setattr(host.JobProcesses, "adopt", self._adopt)
         monkeypatch.setattr(host, "start_recovery", self._recover)
         monkeypatch.setattr(host, "_LEASE_PAUSE", 0.01)
         monkeypatch.setattr(host, "_LEASE_SECONDS", 0.3)
@@ -53,6 +55,12 @@ class Site:
         if self.broken_switch:
             raise VcError("backend", "vcb10001", "attaching", "no switch", "start it")
         self.attached += [port.tap for port in ports]
+
+    def _adopt(self, pid: int) -> bool:
+        if self.not_adopted is not None:
+            raise self.not_adopted
+        self.adopted.append(pid)
+        return True
 
     def _recover(self, _commands: Commands) -> None:
         self.recoveries += 1
@@ -124,6 +132,24 @@ def test_one_bad_node_does_not_stop_the_others(site: Site) -> None:
     assert result["nodes"]["compute0"]["ok"]
     assert result["nodes"]["nosuch"]["error"]["code"] == "unknown"
     assert [record.node for record in site.records.nodes(7)] == ["compute0"]
+
+
+def test_nobody_is_moved_before_the_vault_has_agreed(site: Site) -> None:
+    site.vault.refusing["lease"] = VcError("forbidden", "vc1", "leasing", "labuser is not its owner", "ask the owner")
+    assert site.prepare("compute0")["nodes"]["compute0"]["error"]["code"] == "forbidden"
+    assert site.adopted == []
+    site.vault.refusing.clear()
+    site.prepare("compute0")
+    assert site.adopted == [os.getpid()]
+
+
+def test_who_does_not_call_from_the_job_itself_gets_nothing(site: Site) -> None:
+    site.not_adopted = VcError("forbidden", "process 5", "adopting it", "it is in job 8", "call from the job itself")
+    result = site.prepare("compute0")
+    assert result["nodes"]["compute0"]["error"]["code"] == "forbidden"
+    assert site.vault.verbs() == ["lease", "release"]
+    assert site.attached == []
+    assert site.records.nodes(7) == []
 
 
 def test_a_broken_switch_gives_the_leases_back(site: Site) -> None:

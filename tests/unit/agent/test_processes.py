@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -98,6 +99,68 @@ def test_another_jobs_files_are_not_this_ones(disk: Path) -> None:
 def test_without_unified_cgroups_the_agent_is_told(disk: Path) -> None:
     error = refused("backend", JobProcesses(places(disk.parents[3]), 7, os.getuid()).adopt, os.getpid())
     assert "unified" in str(error)
+
+
+class Hierarchy:
+    """A caller in one cgroup or another of a host whose hierarchy is a plain directory."""
+
+    def __init__(self, root: Path, within: str) -> None:
+        made = places(root)
+        self.root = made.cgroup
+        self.root.mkdir()
+        (self.root / "cgroup.controllers").touch()
+        process = root / "proc" / str(os.getpid())
+        process.mkdir(parents=True)
+        (process / "cgroup").write_text(f"0::{within}\n")
+        self.job = JobProcesses(dataclasses.replace(made, proc=root / "proc"), 7, os.getuid())
+
+    def has(self, path: str) -> Path:
+        (self.root / path).mkdir(parents=True)
+        return self.root / path
+
+    def moved(self) -> list[Path]:
+        return list(self.root.glob("vc.slice/**/cgroup.procs"))
+
+
+def test_where_slurm_does_not_track_by_cgroups_the_caller_gets_one(tmp_path: Path) -> None:
+    host = Hierarchy(tmp_path, "/system.slice/slurmd.service")
+    host.has("system.slice/slurmd.service")
+    assert host.job.adopt(os.getpid()) is True
+    assert [path.read_text() for path in host.moved()] == [f"{os.getpid()}\n"]
+
+
+def test_a_caller_in_its_own_jobs_cgroup_stays_there(tmp_path: Path) -> None:
+    host = Hierarchy(tmp_path, "/system.slice/slurmstepd.scope/job_7/step_0/user/task_0")
+    host.has("system.slice/slurmstepd.scope/job_7/step_0")
+    assert host.job.adopt(os.getpid()) is False
+    assert host.moved() == []
+
+
+@pytest.mark.parametrize(
+    ("within", "cgroups"),
+    [
+        # Of another job: what that one may use would no longer hold for its processes.
+        ("/system.slice/slurmstepd.scope/job_8/step_0/user/task_0", []),
+        ("/slurm/uid_1000/job_8/step_batch", []),
+        # A log-in, or cron, where Slurm keeps jobs in cgroups.
+        ("/user.slice/user-1000.slice/session-1.scope", ["system.slice/slurmstepd.scope/job_7"]),
+        ("/user.slice/user-1000.slice/session-1.scope", ["memory/slurm/uid_1000/job_70"]),
+    ],
+)
+def test_nobody_leaves_a_cgroup_that_slurm_has_put_him_into(tmp_path: Path, within: str, cgroups: list[str]) -> None:
+    host = Hierarchy(tmp_path, within)
+    for path in cgroups:
+        host.has(path)
+    error = refused("forbidden", host.job.adopt, os.getpid())
+    assert "Slurm tracks by cgroups" in str(error)
+    assert host.moved() == []
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can act for two users")
+def test_a_cgroup_of_a_users_own_making_keeps_nobody_out(tmp_path: Path) -> None:
+    host = Hierarchy(tmp_path, "/system.slice/slurmd.service")
+    os.chown(host.has("user.slice/user-45678.slice/job_7"), USER, -1)
+    assert host.job.adopt(os.getpid()) is True
 
 
 def test_only_the_users_own_processes_are_adopted(disk: Path) -> None:

@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.agent import removal
@@ -78,8 +81,8 @@ def test_a_file_is_taken_and_is_roots(tmp_path: Path) -> None:
     assert removal.take_file(job, "disk", USER, tmp_path / "again") == "missing"
 
 
-@pytest.mark.parametrize("trap", ["symlink", "fifo", "directory", "foreign", "job directory is a link"])
-def test_anything_else_stays_where_it_is(tmp_path: Path, trap: str) -> None:
+@pytest.mark.parametrize("trap", ["symlink", "fifo", "directory", "socket"])
+def test_what_is_no_file_stays_where_it_is(tmp_path: Path, trap: str) -> None:
     job, victim = tmp_path / "job", tmp_path / "victim"
     job.mkdir()
     victim.write_text("secret")
@@ -89,18 +92,51 @@ def test_anything_else_stays_where_it_is(tmp_path: Path, trap: str) -> None:
         os.mkfifo(job / "disk")
     elif trap == "directory":
         (job / "disk").mkdir()
-    elif trap == "foreign":
-        (job / "disk").write_text("of somebody else")
     else:
-        (tmp_path / "real").mkdir()
-        (tmp_path / "real" / "disk").write_text("x")
-        as_user(tmp_path / "real" / "disk")
-        job.rmdir()
-        job.symlink_to(tmp_path / "real")
-    uid = USER if trap != "foreign" else USER + 1
-    assert removal.take_file(job, "disk", uid, tmp_path / "taken") != ""
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(job / "disk"))
+    assert removal.take_file(job, "disk", USER, tmp_path / "taken") == "it is not a regular file"
     assert not (tmp_path / "taken").exists()
     assert victim.read_text() == "secret"
+
+
+def test_a_file_of_somebody_else_is_taken_but_not_trusted(tmp_path: Path) -> None:
+    job = tmp_path / "job"
+    job.mkdir()
+    (job / "disk").write_text("of somebody else")
+    assert "belongs to uid" in removal.take_file(job, "disk", os.getuid() + 1, tmp_path / "taken")
+    assert (tmp_path / "taken").read_text() == "of somebody else"
+
+
+@pytest.mark.parametrize("error", [errno.EIO, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.ENOTCONN])
+@pytest.mark.parametrize("name", ["job", "disk"])
+def test_what_cannot_be_opened_is_not_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, error: int) -> None:
+    job = tmp_path / "job"
+    job.mkdir()
+    (job / "disk").write_text("data")
+    as_user(job / "disk")
+    original = os.open
+
+    def fail(path: Any, *arguments: Any, **keywords: Any) -> int:
+        if Path(path).name == name:
+            raise OSError(error, os.strerror(error))
+        return original(path, *arguments, **keywords)
+
+    monkeypatch.setattr(os, "open", fail)
+    with pytest.raises(OSError, match=os.strerror(error)):
+        removal.take_file(job, "disk", USER, tmp_path / "taken")
+    monkeypatch.undo()
+    assert (job / "disk").read_text() == "data"
+
+
+def test_a_directory_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "disk").write_text("x")
+    as_user(tmp_path / "real" / "disk")
+    (tmp_path / "job").symlink_to(tmp_path / "real")
+    with pytest.raises(NotADirectoryError):
+        removal.take_file(tmp_path / "job", "disk", USER, tmp_path / "taken")
+    assert not (tmp_path / "taken").exists()
 
 
 def test_a_file_with_a_second_name_is_taken_but_not_trusted(tmp_path: Path) -> None:

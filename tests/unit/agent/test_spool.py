@@ -7,8 +7,11 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.agent import removal
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.agent import spool as module
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.agent.spool import OVERLAY, Entry, Spool, entry_name
 
 from tests.unit.agent.hosts import as_user, node, overlay_directory, places
@@ -104,6 +107,29 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     assert entry.outcome == "discarded"
     assert "not a regular file" in entry.reason
     assert (tmp_path / "shadow").read_text() == "secret"
+
+
+def test_a_file_that_is_not_its_users_is_set_aside(tmp_path: Path) -> None:
+    where = places(tmp_path)
+    (overlay_directory(where) / "compute0.qcow2").write_text("of somebody else")
+    entry = Spool(where).admit(replace(node(), uid=node().uid + 1), tap="", unclean=False)
+    assert entry.outcome == "discarded"
+    assert "belongs to uid" in entry.reason
+    assert (where.orphans / entry.name / OVERLAY).read_text() == "of somebody else"
+
+
+def test_an_overlay_that_another_attempt_takes_at_this_moment_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    where = places(tmp_path)
+    (overlay_directory(where) / "compute0.qcow2").write_text("changes")
+    as_user(where.overlay_directory(7) / "compute0.qcow2")
+
+    def late(*arguments: Any) -> str:
+        assert removal.take_file(*arguments) == ""
+        return removal.take_file(*arguments)
+
+    monkeypatch.setattr(module, "take_file", late)
+    entry = Spool(where).admit(node(), tap="", unclean=False)
+    assert (entry.outcome, (where.spool / entry.name / OVERLAY).read_text()) == ("kept", "changes")
 
 
 def test_while_processes_remain_the_overlay_stays(tmp_path: Path) -> None:
