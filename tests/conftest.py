@@ -13,6 +13,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 COLLECTIONS = ROOT / ".cache" / "collections"
+BESIDE = 10
 
 
 def _link_collection() -> None:
@@ -33,6 +34,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--lab-as-is", action="store_true", help="run proofs on the lab as it stands; for work on one proof, never for a verdict"
     )
     parser.addoption("--no-skips", action="store_true", help="a test that is skipped has failed: where everything it needs was installed")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What shares daemons stays in one process: the lab, the linters, each directory of unit tests."""
+    for item in items:
+        kind, *inner = item.path.relative_to(ROOT / "tests").parts
+        item.add_marker(pytest.mark.xdist_group(f"{kind}-{inner[0]}" if kind == "unit" else kind))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """The lab's proofs take longest, and mostly wait: what runs beside them gets out of their way."""
+    if "PYTEST_XDIST_WORKER" in os.environ and ROOT / "tests" / "lab" not in item.path.parents:
+        os.setpriority(os.PRIO_PROCESS, 0, BESIDE)
 
 
 @pytest.hookimpl(wrapper=True)

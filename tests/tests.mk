@@ -3,9 +3,10 @@ PYTEST = .cache/venv/bin/python -m pytest
 
 .PHONY: test lint molecule sanity sanity-newest docs-site test-debian13 test-cgroup test-fresh bench proofs unit
 
-# One pytest run, quick parts first, so that one line at the end says how it went; the lab comes up once and stays up.
+# One pytest run, so that one line at the end says how it went: one process has the lab, which comes up once and stays up; the other
+# has the rest, which is nearly done by then.
 test: | venv
-	$(PYTEST) --durations=10 tests/static tests/unit tests/lab
+	$(PYTEST) --numprocesses=2 --dist=loadgroup --no-loadscope-reorder --durations=10 tests/lab tests/static tests/unit
 
 lint: | venv
 	$(PYTEST) -q tests/static/test_lint.py

@@ -9,31 +9,19 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab import in_process
-from tests.lab.bringing_up import BringingUp, hosts_up
+from tests.lab.host import LAB, Failed, finished, play
 from tests.lab.virtual_cluster import VirtualCluster, define, forget
-
-BEGUN = pytest.StashKey[BringingUp]()
-
-
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Begin with the lab before the first test, which need not be one of ours."""
-    wanted = any("demo" in getattr(item, "fixturenames", ()) for item in session.items)
-    if wanted and not session.config.option.collectonly and not session.config.getoption("--lab-as-is"):
-        session.config.stash[BEGUN] = BringingUp()
-
-
-def pytest_unconfigure(config: pytest.Config) -> None:
-    if BEGUN in config.stash:
-        config.stash[BEGUN].stop()
 
 
 @pytest.fixture(scope="session")
 def demo(request: pytest.FixtureRequest) -> Iterator[None]:
     """The demo's virtual cluster, as the playbooks leave it; and the modules at hand on the hosts where they run."""
-    if BEGUN in request.config.stash:
-        request.config.stash[BEGUN].finish()
-    else:
-        hosts_up()
+    done = finished([str(LAB), "up"], timeout=1500)
+    if done.returncode != 0:
+        raise Failed(f"lab up: {done.stdout}{done.stderr}")
+    if not request.config.getoption("--lab-as-is"):
+        play("site.yml", timeout=1500)
+        play("comet.yml", timeout=1500)
     hosts = ("head", "nas", "fe1")
     for host in hosts:
         in_process.deploy(host)
