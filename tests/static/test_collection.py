@@ -43,7 +43,8 @@ def test_documentation_site(tmp_path: pathlib.Path) -> None:
 
 
 def test_the_artifact_is_accepted(artifact: pathlib.Path) -> None:
-    said = check(sys.executable, "-m", "galaxy_importer.main", artifact.name, cwd=artifact.parent)
+    # test_lint.py has run ansible-lint on the same files, with a stricter profile.
+    said = check(sys.executable, "-m", "galaxy_importer.main", artifact.name, cwd=artifact.parent, GALAXY_IMPORTER_RUN_ANSIBLE_LINT="no")
     assert "Importer processing completed successfully" in said
     assert not re.findall(r"(?m)^(?:WARNING|ERROR).*", said)
 
