@@ -16,7 +16,9 @@ options:
     elements: dict
     required: true
   cluster:
-    description: Only this virtual cluster. With O(profile=tenant) it may be left out if there is only one.
+    description:
+      - Only this virtual cluster. With O(profile=tenant) it may be left out if there is only one.
+      - Throw-away machines of M(hpc.virtual_cluster.vc_computeset) are left out unless their cluster, such as V(job42), is named.
     type: str
     default: ""
 author:

@@ -24,15 +24,16 @@ options:
     default: tenant
   form:
     description:
-      - V(file) is a whole C(nodes.conf).
+      - V(file) is a whole C(nodes.conf), for O(profile=tenant) only, because the site's own has other nodes and profiles in it as well.
       - V(import) is what C(wwctl node import) takes. That command merges and removes nothing.
+      - Left out, V(file) for O(profile=tenant) and V(import) for O(profile=owner).
     type: str
     choices: [file, import]
-    default: file
   nodeprofiles:
     description:
       - What C(nodes.conf) has under C(nodeprofiles), such as the image, the kernel and the overlays of profile C(default), which
         every node of V(tenant) has. Left out, there is a profile C(default) with a comment in it.
+      - Keys that Warewulf 4.6 does not know are refused, and values of another type than it reads there.
       - Not used with O(form=import).
     type: dict
 extends_documentation_fragment:
@@ -66,7 +67,7 @@ from ansible_collections.hpc.virtual_cluster.plugins.plugin_utils.infos import m
 
 
 def vc_warewulf(
-    infos: Any, profile: str = "tenant", cluster: str = "", form: str = "file", nodeprofiles: Optional[Mapping[str, Any]] = None
+    infos: Any, profile: str = "tenant", cluster: str = "", form: str = "", nodeprofiles: Optional[Mapping[str, Any]] = None
 ) -> str:
     """See the documentation above."""
     return made_of(infos, "vc_warewulf", nodes_conf, profile, cluster, form, nodeprofiles)

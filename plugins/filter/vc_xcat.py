@@ -20,8 +20,8 @@ options:
       - V(tenant) is for an xCAT on the frontend of one virtual cluster. It has the computes by their own names, with MAC and
         internal address.
       - V(owner) is for the site. It has all nodes by names that are unique on the site, with the MAC, the host each runs on as
-        C(vmhost), and only those addresses that are in the site's own networks. Nodes are not in the group C(all) and have no
-        C(mgt), as xCAT must not start them.
+        C(vmhost), and only those addresses that are in the site's own networks. Nodes are in the groups C(vc) and, by VNI,
+        C(vni10001), so in none of the site's own; they have no C(mgt), as xCAT must not start them.
     type: str
     choices: [tenant, owner]
     default: tenant

@@ -3,7 +3,8 @@
 """What cluster managers are told: which nodes, under which names, on which hosts.  No I/O.
 
 Two profiles.  ``tenant`` is for a manager on a cluster's own frontend: its computes, by their own names and internal addresses.  ``owner``
-is for the site: all nodes of all clusters and their hosts.  Internal addresses are not in it as addresses: clusters may use the same ones.
+is for the site: all nodes of all clusters and their hosts, throw-away machines only where their cluster is named.  Internal addresses are not in
+it as addresses: clusters may use the same ones.
 """
 
 from __future__ import annotations
@@ -56,10 +57,15 @@ class Entry:
 
     @property
     def group(self) -> str:
-        """The cluster's group: its name, or one from numbers where xCAT would read that as something else."""
+        """The cluster's group on its own frontend: its name, or one from numbers where xCAT would read that as something else."""
         name = self.cluster.name
         taken = name in _SHARED_GROUPS or _FROM_NUMBERS.fullmatch(name) is not None
-        return f"vni{self.cluster.network.vni}" if "-" in name or has_default(name) or taken else name
+        return self.site_group if "-" in name or has_default(name) or taken else name
+
+    @property
+    def site_group(self) -> str:
+        """The cluster's group on the site, where a name that users choose could be one of the site's own groups or nodes."""
+        return f"vni{self.cluster.network.vni}"
 
 
 def has_default(name: str) -> bool:
@@ -92,7 +98,8 @@ def entries(infos: Iterable[Mapping[str, Any]], profile: str, only: str = "") ->
         clusters.update(vault.get("clusters") or {})
     if wanted and wanted not in clusters:
         raise VcError("unknown", wanted, _TRIED, "the registry has no such cluster", "see playbook status for the clusters there are")
-    chosen = [wanted] if wanted else sorted(clusters)
+    # Throw-away machines are gone with their job, and nobody would take them out of a manager again.
+    chosen = [wanted] if wanted else sorted(name for name in clusters if not names.is_own_cluster(name))
     if profile == "tenant" and len(chosen) != 1:
         detail = f"a tenant's export is of one cluster, there are {len(chosen)}"
         raise VcError("invalid", "cluster", _TRIED, detail, "name the cluster")

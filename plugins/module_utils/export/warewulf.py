@@ -16,6 +16,7 @@ from typing import Any, Optional
 from ..cloudinit.documents import public_mac
 from ..model import names
 from ..model.errors import VcError
+from . import profiles as schema
 from .entries import Entry, entries
 
 FORMS = ("file", "import")
@@ -31,16 +32,20 @@ def nodes_conf(
     infos: Iterable[Mapping[str, Any]],
     profile: str = "tenant",
     cluster: str = "",
-    form: str = "file",
+    form: str = "",
     nodeprofiles: Optional[Mapping[str, Any]] = None,
 ) -> str:
-    """The text of ``nodes.conf``, or with `form` ``import`` what ``wwctl node import`` takes: the nodes alone.
+    """The text of ``nodes.conf`` for a tenant; with `form` ``import``, and for the owner, what ``wwctl node import`` takes: the nodes alone.
 
     `nodeprofiles` stand in the file as they are given; every node of a tenant's export has the profile ``default``.
-    Raises VcError for what ``entries`` refuses, and for profiles that Warewulf would not read.
+    Raises VcError for what ``entries`` refuses, for profiles that Warewulf would not read, and for a whole file for the owner.
     """
+    form = form or ("import" if profile == "owner" else "file")
     if form not in FORMS:
         raise VcError("invalid", f"form {names.shown(form)}", _TRIED, "there is no such form", f"use {' or '.join(FORMS)}")
+    if profile == "owner" and form == "file":
+        detail = "a whole nodes.conf would take the place of the site's own, with all its nodes and profiles"
+        raise VcError("invalid", "form file", _TRIED, detail, "use import, and wwctl node import")
     found = entries(infos, profile, cluster)
     nodes = {entry.node.name: tenant_node(entry) for entry in found} if profile == "tenant" else {}
     if profile == "owner":
@@ -48,8 +53,7 @@ def nodes_conf(
     if form == "import":
         return _document(nodes)
     profiles = DEFAULT_PROFILES if nodeprofiles is None else nodeprofiles
-    for name, content in _mapping("nodeprofiles", profiles).items():
-        _mapping(f"nodeprofiles {names.shown(name)}", content)
+    schema.check(profiles)
     return _document({"nodeprofiles": profiles, "nodes": nodes})
 
 
@@ -145,9 +149,3 @@ def _escaped(char: str) -> str:
         return char
     code = ord(char)
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def _mapping(what: str, value: Any) -> Mapping[Any, Any]:
-    if not isinstance(value, Mapping):
-        raise VcError("invalid", what, _TRIED, "it is not a mapping", "give a mapping, {} if there is nothing in it")
-    return value

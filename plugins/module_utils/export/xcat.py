@@ -55,13 +55,13 @@ def tenant_node(entry: Entry, netboot: str) -> dict[str, str]:
 def owner_node(entry: Entry) -> dict[str, str]:
     """A node as the site sees it.
 
-    Not in the group ``all``, and without ``mgt``: with ``mgt=kvm``, xCAT could start a second copy of a node, outside its lease.
+    In no group that the site could have, such as ``all``, and without ``mgt``: with ``mgt=kvm``, xCAT could start a second copy of a node, outside its lease.
     """
     cluster, node = entry.cluster, entry.node
     readable = f"{cluster.name}-{node.name}"
     attributes = {
         "objtype": "node",
-        "groups": f"vc,{entry.group}",
+        "groups": f"vc,{entry.site_group}",
         "arch": "x86_64",
         "mac": node.mac if node.public is None else public_mac(node),
         "ip": "" if node.public is None else str(ipaddress.IPv4Interface(node.public.address).ip),

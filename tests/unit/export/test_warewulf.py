@@ -34,11 +34,21 @@ DEVICE = {"hwaddr", "ipaddr", "netmask", "gateway", "mtu"}
 
 
 def read(text: str) -> dict[str, Any]:
-    """The document, checked against the schema."""
+    """A tenant's document, checked against the schema."""
     data = yaml.safe_load(text)
     assert list(data) == ["nodeprofiles", "nodes"]
+    checked(data["nodes"], text)
+    return dict(data)
+
+
+def read_import(text: str) -> dict[str, Any]:
+    """What wwctl node import takes, checked in the same way."""
+    return checked(yaml.safe_load(text), text)
+
+
+def checked(nodes: dict[str, Any], text: str) -> dict[str, Any]:
     seen: set[str] = set()
-    for name, node in data["nodes"].items():
+    for name, node in nodes.items():
         assert re.fullmatch(r"[a-z][a-z0-9-]*", name)
         for key, value in node.items():
             assert isinstance(value, NODE[key]), (name, key)
@@ -55,7 +65,7 @@ def read(text: str) -> dict[str, Any]:
             seen |= taken
         assert all(isinstance(value, str) and value for value in node["tags"].values())
     assert not re.search(r"(?m):\s*$\n(?!\s)|[{\[](?![}\]])", text), "a key without a value, or a list or mapping on one line"
-    return dict(data)
+    return nodes
 
 
 def test_a_tenant_gets_the_computes_of_its_own_cluster() -> None:
@@ -72,19 +82,19 @@ def test_a_tenant_gets_the_computes_of_its_own_cluster() -> None:
 
 
 def test_the_owner_gets_all_nodes_and_their_hosts() -> None:
-    data = read(vc_warewulf([info(cluster(), cluster("vc2", 10002), hosts={"compute1": "hv2"})], profile="owner"))
-    assert list(data["nodes"]) == [f"{vc}-{node}" for vc in ("vc1", "vc2") for node in ("frontend", "compute0", "compute1")]
-    hosts = {name: node["tags"].get("vc_host") for name, node in data["nodes"].items()}
+    nodes = read_import(vc_warewulf([info(cluster(), cluster("vc2", 10002), hosts={"compute1": "hv2"})], profile="owner"))
+    assert list(nodes) == [f"{vc}-{node}" for vc in ("vc1", "vc2") for node in ("frontend", "compute0", "compute1")]
+    hosts = {name: node["tags"].get("vc_host") for name, node in nodes.items()}
     assert (hosts["vc1-frontend"], hosts["vc1-compute0"], hosts["vc2-compute1"]) == ("fe1", None, "hv2")
     # Both clusters have 10.11.0.0/24 inside: no such address is one of the site's.
-    assert data["nodes"]["vc2-compute1"]["network devices"] == {"default": {"hwaddr": "02:00:27:12:00:02"}}
-    assert data["nodes"]["vc2-compute1"]["tags"]["vc_address"] == "10.11.0.3"
-    assert "profiles" not in data["nodes"]["vc1-frontend"]
+    assert nodes["vc2-compute1"]["network devices"] == {"default": {"hwaddr": "02:00:27:12:00:02"}}
+    assert nodes["vc2-compute1"]["tags"]["vc_address"] == "10.11.0.3"
+    assert "profiles" not in nodes["vc1-frontend"]
 
 
 def test_a_frontend_has_its_public_address() -> None:
-    data = read(nodes_conf([info(cluster())], "owner"))
-    frontend = data["nodes"]["vc1-frontend"]
+    nodes = read_import(nodes_conf([info(cluster())], "owner"))
+    frontend = nodes["vc1-frontend"]
     assert frontend["primary network"] == "public"
     assert frontend["network devices"]["public"] == {
         "hwaddr": "06:00:27:11:00:00",
@@ -99,6 +109,21 @@ def test_for_wwctl_node_import() -> None:
     assert yaml.safe_load(nodes_conf(infos, form="import")) == yaml.safe_load(nodes_conf(infos))["nodes"]
     assert yaml.safe_load(nodes_conf([info(cluster(nodes=("frontend",)))], form="import")) == {}
     assert read(nodes_conf([info(cluster(nodes=("frontend",)))]))["nodes"] == {}
+
+
+def test_the_owner_gets_no_file_that_would_replace_the_site_s() -> None:
+    infos = [info(cluster())]
+    assert "nodeprofiles" not in nodes_conf(infos, "owner")
+    assert nodes_conf(infos, "owner") == nodes_conf(infos, "owner", form="import")
+    assert "take the place" in str(refused("invalid", nodes_conf, infos, "owner", form="file"))
+
+
+def test_throw_away_machines_are_left_out_unless_they_are_named() -> None:
+    infos = [info(cluster(), cluster("job42", 20042, ("vm0", "vm1")), cluster("job43-1", 20043, ("vm0",)))]
+    assert list(read_import(nodes_conf(infos, "owner"))) == ["vc1-frontend", "vc1-compute0", "vc1-compute1"]
+    assert list(read(nodes_conf(infos))["nodes"]) == ["compute0", "compute1"]
+    assert list(read_import(nodes_conf(infos, "owner", "job43-1"))) == ["vni20043n0"]
+    assert list(read(nodes_conf(infos, cluster="job42"))["nodes"]) == ["vm1"]
 
 
 def test_macs_stay_text_where_yaml_would_make_numbers_of_them() -> None:
@@ -118,9 +143,13 @@ PROFILES = {
         "image name": "debian12",
         "kernel": {"version": "6.1", "args": ["console=ttyS0,115200n8", "quiet"]},
         "system overlay": ["wwinit", "hostname"],
-        "disks": {"/dev/vda": {"wipe_table": True, "partitions": {"root": {"number": "1", "size_mib": 1024}}}},
+        "disks": {"/dev/vda": {"wipe_table": True, "partitions": {"root": {"number": "1", "size_mib": 1024, "should_exist": True}}}},
+        "filesystems": {"/dev/vda1": {"format": "ext4", "options": ["-L", "root"], "mount_options": "noatime", "wipe_filesystem": False}},
+        "network devices": {"ib0": {"type": "infiniband", "netmask": "255.255.255.0", "gateway6": "fd00::1", "mtu": 2044, "onboot": True}},
+        "ipmi": {"ipaddr": "10.0.0.9", "write": True, "tags": {"rack": "3"}},
         "tags": {},
-    }
+    },
+    "gpu": {"profiles": ["default"]},
 }
 
 
@@ -130,9 +159,12 @@ def test_profiles_of_the_site() -> None:
     assert '      - "console=ttyS0,115200n8"\n' in text
 
 
-@given(st.recursive(st.text() | st.booleans() | st.integers(), lambda inner: st.dictionaries(st.text(min_size=1), inner)))
-def test_any_profile_reads_back(content: Any) -> None:
-    profiles = {"default": {"tags": content}}
+TEXTS = st.text() | st.booleans() | st.integers()
+
+
+@given(st.dictionaries(st.text(min_size=1), st.recursive(TEXTS, lambda inner: st.dictionaries(st.text(min_size=1), inner))))
+def test_any_resource_reads_back(content: Any) -> None:
+    profiles = {"default": {"resources": content}}
     surrogates = any("\ud800" <= char <= "\udfff" for char in str(content))
     if not surrogates:
         assert yaml.safe_load(nodes_conf([info(cluster())], nodeprofiles=profiles))["nodeprofiles"] == profiles
@@ -156,12 +188,32 @@ def test_hostile_text_in_a_profile_stays_one_value(hostile: str) -> None:
         [],
         "x",
         {"default": {1: "a"}},
-        {"default": {"a": 1.5}},
+        {"default": {"comment": 1.5}},
+        {"default": {"tags": {"a": ["b"]}}},
+        {"default": {"tags": {"a": {"b": "c"}}}},
+        {"default": {"tags": "a"}},
+        {"default": {"comment": ["a"]}},
+        {"default": {"kernel": {"args": "quiet"}}},
+        {"default": {"kernel": {"args": [["quiet"]]}}},
+        {"default": {"kernel": "6.1"}},
+        {"default": {"runtime overlay": "wwinit"}},
+        {"default": {"network devices": {"eth0": {"netmask": "ffffff00"}}}},
+        {"default": {"network devices": {"eth0": {"ipaddr": "10.0.0.1/24"}}}},
+        {"default": {"network devices": {"eth0": {"ipaddr": 167772161}}}},
+        {"default": {"network devices": {"eth0": {"ipaddr6": "fe80::1%eth0"}}}},
+        {"default": {"network devices": {"eth0": None}}},
+        {"default": {"ipmi": {"ipaddr": "bmc1"}}},
+        {"default": {"disks": {"/dev/vda": {"wipe_table": "true"}}}},
+        {"default": {"disks": {"/dev/vda": {"partitions": {"root": {"resize": 1}}}}}},
+        {"default": {"filesystems": {"/dev/vda1": {"options": "-L"}}}},
+        {"default": {"container name": "debian12"}},
+        {"default": {"asset key": "a"}},
+        {"default": {"resources": {"a": None}}},
         {"": {}},
         {"a" * 300: {}},
     ],
 )
-def test_profiles_that_warewulf_would_fall_over_are_refused(profiles: Any) -> None:
+def test_profiles_that_warewulf_would_not_read_are_refused(profiles: Any) -> None:
     refused("invalid", nodes_conf, [info(cluster())], nodeprofiles=profiles)
 
 
@@ -210,5 +262,5 @@ def test_refusals() -> None:
     refused("unknown", nodes_conf, two, cluster="vc9")
     refused("invalid", nodes_conf, two, cluster="../x")
     refused("invalid", nodes_conf, two, "root")
-    refused("invalid", nodes_conf, two, "owner", form="csv")
+    refused("invalid", nodes_conf, two, form="csv")
     refused("version", nodes_conf, [info(cluster(schema=2))])

@@ -42,7 +42,7 @@ def test_the_owner_gets_all_nodes_and_their_hosts() -> None:
     assert list(found) == [f"{vc}-{node}" for vc in ("vc1", "vc2") for node in ("frontend", "compute0", "compute1")]
     assert found["vc2-compute1"] == {
         "objtype": "node",
-        "groups": "vc,vc2",
+        "groups": "vc,vni10002",
         "arch": "x86_64",
         "mac": "02:00:27:12:00:02",
         "vmhost": "hv2",
@@ -71,24 +71,47 @@ def test_a_node_that_xcat_would_misread_gets_a_name_from_numbers(name: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("vc", "node", "named", "group"),
+    ("vc", "node", "named"),
     [
-        ("vc1", "compute0", "vc1-compute0", "vc1"),
-        ("c1", "c3", "vni10001n1", "c1"),
-        ("vc", "vc", "vni10001n1", "vni10001"),
-        ("my-vc", "compute0", "vni10001n1", "vni10001"),
-        ("vc1", "sim-node0", "vni10001n1", "vc1"),
-        ("default", "node", "vni10001n1", "vni10001"),
-        ("a", "xdefaulty", "vni10001n1", "a"),
-        ("all", "a1", "all-a1", "vni10001"),
-        ("vni7", "a1", "vni7-a1", "vni10001"),
+        ("vc1", "compute0", "vc1-compute0"),
+        ("c1", "c3", "vni10001n1"),
+        ("vc", "vc", "vni10001n1"),
+        ("my-vc", "compute0", "vni10001n1"),
+        ("vc1", "sim-node0", "vni10001n1"),
+        ("default", "node", "vni10001n1"),
+        ("a", "xdefaulty", "vni10001n1"),
+        ("all", "a1", "all-a1"),
+        ("vni7", "a1", "vni7-a1"),
     ],
 )
-def test_a_name_for_the_whole_site(vc: str, node: str, named: str, group: str) -> None:
+def test_a_name_for_the_whole_site(vc: str, node: str, named: str) -> None:
     found = read_stanzas(stanzas([info(cluster(vc, nodes=("frontend", node)))], "owner"))
     assert named in found
-    assert found[named]["groups"] == f"vc,{group}"
+    assert found[named]["groups"] == "vc,vni10001"
     assert found[named].get("hostnames") == (None if named == f"{vc}-{node}" else f"{vc}-{node}")
+
+
+@pytest.mark.parametrize(
+    ("vc", "group"),
+    [
+        ("vc1", "vc1"),
+        ("compute", "compute"),
+        ("vc", "vni10001"),
+        ("all", "vni10001"),
+        ("my-vc", "vni10001"),
+        ("default", "vni10001"),
+        ("vni7", "vni10001"),
+    ],
+)
+def test_a_group_on_its_own_frontend(vc: str, group: str) -> None:
+    assert read_stanzas(stanzas([info(cluster(vc))]))["compute1"]["groups"] == f"all,vc,{group}"
+
+
+@pytest.mark.parametrize("vc", ["compute", "login", "service", "all", "node001", "vni10002"])
+def test_whatever_a_cluster_is_called_its_nodes_join_no_group_of_the_site(vc: str) -> None:
+    for attributes in read_stanzas(stanzas([info(cluster(vc), cluster("vc2", 10002))], "owner")).values():
+        assert attributes["groups"] in ("vc,vni10001", "vc,vni10002")
+        assert attributes["groups"].endswith("10002") == ("of vc2," in attributes["usercomment"])
 
 
 NAMES = st.from_regex(r"[ab][ab01-]{0,3}[ab01]", fullmatch=True)

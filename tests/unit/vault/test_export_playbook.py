@@ -16,6 +16,7 @@ from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.tgtd imp
 from tests.unit.export.registry import read_stanzas
 from tests.unit.vault.conftest import Daemon
 from tests.unit.vault.site import Site, definition
+from tests.unit.vault.test_ephemeral import ask
 
 # The vault's places are fixed: this play sees our vault and our tgtd there, in a mount namespace of its own.
 STAGE = """
@@ -33,7 +34,7 @@ exec "$@"
 
 
 class Play:
-    """The playbook on a vault of two clusters; directory `dest` gets the files."""
+    """The playbook on a vault of two clusters and a job's throw-away machines; directory `dest` gets the files."""
 
     def __init__(self, site: Site, daemon: Daemon, base: Path) -> None:
         self.site, self.daemon, self.base = site, daemon, base
@@ -69,6 +70,9 @@ def play(site: Site, daemon: Daemon, tmp_path: Path) -> Play:
     if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode != 0:
         pytest.skip("no mount namespaces for this user")
     site.define(definition("vc2"))
+    # Throw-away machines, which come and go with their job.
+    site.registry.put_access("debian12", ["user:labuser"])
+    ask(site, "vm0")
     return Play(site, daemon, tmp_path)
 
 
@@ -82,13 +86,14 @@ def test_check_then_run_then_nothing(play: Play) -> None:
     assert "changed=3" in done, done
     assert predicted == done
     files = play.files()
-    assert list(files) == [f"{place}/nodes.{kind}" for place in ("owner", "tenant/vc1", "tenant/vc2") for kind in ("conf", "stanza")]
+    tenants = [f"tenant/{vc}/nodes.{kind}" for vc in ("vc1", "vc2") for kind in ("conf", "stanza")]
+    assert list(files) == ["owner/nodes.import", "owner/nodes.stanza", *tenants]
     for mode in ("--check", "-v"):
         assert "changed=0" in play.run(mode, *dest)
     assert play.files() == files
     assert play.site.content() == before
 
-    nodes = yaml.safe_load((play.dest / "owner/nodes.conf").read_text())["nodes"]
+    nodes = yaml.safe_load((play.dest / "owner/nodes.import").read_text())
     assert list(nodes) == list(read_stanzas((play.dest / "owner/nodes.stanza").read_text()))
     assert set(nodes) == {f"{vc}-{node}" for vc in ("vc1", "vc2") for node in ("frontend", "compute0", "compute1", "disk0", "disk1")}
     assert list(read_stanzas((play.dest / "tenant/vc2/nodes.stanza").read_text())) == ["compute0", "compute1", "disk0", "disk1"]
@@ -101,6 +106,12 @@ def test_one_cluster_leaves_the_site_s_files_alone(play: Play) -> None:
     assert list(play.files()) == ["tenant/vc2/nodes.conf", "tenant/vc2/nodes.stanza"]
     told = yaml.safe_load((play.dest / "tenant/vc2/nodes.conf").read_text())
     assert told["nodeprofiles"] == {"default": {"image name": "debian12"}}
+
+
+def test_throw_away_machines_are_written_where_they_are_named(play: Play) -> None:
+    done = play.run("-e", f"dest={play.dest}", "-e", "vc=job17")
+    assert "changed=3" in done, done
+    assert list(play.files()) == ["tenant/job17/nodes.conf", "tenant/job17/nodes.stanza"]
 
 
 def test_a_call_without_a_directory_is_refused(play: Play) -> None:
