@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.lab.host import HOSTS, python
+from tests.lab.virtual_cluster import awaited
 
 CENSUS = (pathlib.Path(__file__).resolve().parent / "census.py").read_text(encoding="utf-8")
 
@@ -40,6 +41,18 @@ def take(hosts: Sequence[str] = HOSTS) -> Snapshot:
     with ThreadPoolExecutor(len(hosts)) as pool:
         answers = list(pool.map(lambda host: python(host, CENSUS), hosts))
     return Snapshot({(host, name): Counter(lines) for host, answer in zip(hosts, answers) for name, lines in answer.items()})
+
+
+def take_quiet() -> Snapshot:
+    """The same, at a moment in which no agent talks to its host's root helper."""
+
+    def quiet() -> Snapshot | None:
+        seen = take()
+        return None if any("vc-host@" in line for lines in seen.lines.values() for line in lines) else seen
+
+    found = awaited(quiet, "a moment in which no agent talks")
+    assert found is not None
+    return found
 
 
 def unchanged(before: Snapshot, timeout: float = 60, hosts: Sequence[str] = HOSTS, without: Collection[str] = ()) -> None:

@@ -39,15 +39,7 @@ def machines(user: str = "labuser", **changes: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def before(demo: None) -> snapshot.Snapshot:
-    """Not while another agent just talks to its host's root helper."""
-
-    def quiet() -> snapshot.Snapshot | None:
-        seen = snapshot.take()
-        return None if any("vc-host@" in line for lines in seen.lines.values() for line in lines) else seen
-
-    found = awaited(quiet, "a moment in which no agent talks")
-    assert found is not None
-    return found
+    return snapshot.take_quiet()
 
 
 @pytest.fixture(scope="module")
