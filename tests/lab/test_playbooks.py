@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The playbooks that people type, one after another on a cluster of tiny guests: each does what it says, and nothing when it is run again."""
+"""The playbooks that people type, on a cluster of tiny guests: each does what it says, and nothing when it is run again."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ Every line of README's table *What works*, and what the tests beside it prove, i
 
 @dataclass(frozen=True)
 class Claim:
-    """A line of the table: what is claimed, its state, and the tests that hold it."""
+    """A line of the table: what is claimed, its state, and the tests that hold it, as pytest names them."""
 
     text: str
     state: str
@@ -30,14 +30,20 @@ class Claim:
 def claims() -> list[Claim]:
     table = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## What works\n")[1].split("\n## ")[0]
     rows = [line[1:-1].split(" | ") for line in table.splitlines() if line.startswith("| ") and line.endswith("|")]
-    found = [Claim(cells[0].strip(), cells[1].strip(), tuple(re.findall(r"`(tests/[\w/]+\.py)`", cells[-1]))) for cells in rows]
+    found = [Claim(cells[0].strip(), cells[1].strip(), tuple(re.findall(r"`(tests/[^`]+)`", cells[-1]))) for cells in rows]
     # The heading has no text of its own.
     return [claim for claim in found if claim.text]
 
 
 def proves(test: str) -> str:
-    """The first words of the test file about itself."""
-    return (ast.get_docstring(ast.parse((ROOT / test).read_text(encoding="utf-8"))) or "").split("\n\n")[0].replace("\n", " ")
+    """What a test says of itself, or else its name in words.  LookupError when there is no such test."""
+    path, _, name = test.partition("::")
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name == name and name.startswith("test_"):
+            said = name[len("test_") :].replace("_", " ")
+            return ". ".join([said, *(ast.get_docstring(node) or "").replace("\n", " ").split("\n\n")[:1]]).rstrip(". ")
+    raise LookupError(f"{path} has no test {name}")
 
 
 def page() -> str:

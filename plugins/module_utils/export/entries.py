@@ -3,8 +3,8 @@
 """What cluster managers are told: which nodes, under which names, on which hosts.  No I/O.
 
 Two profiles.  ``tenant`` is for a manager on a cluster's own frontend: its computes, by their own names and internal addresses.  ``owner``
-is for the site: all nodes of all clusters and their hosts, throw-away machines only where their cluster is named.  Internal addresses are not in
-it as addresses: clusters may use the same ones.
+is for the site: all nodes of all clusters and their hosts.  Internal addresses are not in it as addresses: clusters may use the same ones.
+Throw-away machines are in either only where their cluster is named.
 """
 
 from __future__ import annotations

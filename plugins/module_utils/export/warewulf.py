@@ -35,7 +35,7 @@ def nodes_conf(
     form: str = "",
     nodeprofiles: Optional[Mapping[str, Any]] = None,
 ) -> str:
-    """The text of ``nodes.conf`` for a tenant; with `form` ``import``, and for the owner, what ``wwctl node import`` takes: the nodes alone.
+    """A tenant's ``nodes.conf``; with `form` ``import``, and for the owner, what ``wwctl node import`` takes: the nodes alone.
 
     `nodeprofiles` stand in the file as they are given; every node of a tenant's export has the profile ``default``.
     Raises VcError for what ``entries`` refuses, for profiles that Warewulf would not read, and for a whole file for the owner.

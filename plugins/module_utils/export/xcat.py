@@ -55,7 +55,8 @@ def tenant_node(entry: Entry, netboot: str) -> dict[str, str]:
 def owner_node(entry: Entry) -> dict[str, str]:
     """A node as the site sees it.
 
-    In no group that the site could have, such as ``all``, and without ``mgt``: with ``mgt=kvm``, xCAT could start a second copy of a node, outside its lease.
+    In no group of the site's own, such as ``all``, and without ``mgt``: with ``mgt=kvm``, xCAT could start a second copy of a node, outside
+    its lease.
     """
     cluster, node = entry.cluster, entry.node
     readable = f"{cluster.name}-{node.name}"
