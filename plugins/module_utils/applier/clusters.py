@@ -38,6 +38,8 @@ class ClusterActions:
         parsed = definition.parse(wanted)
         snapshot = self._registry.read()
         current = snapshot.clusters.get(parsed.name)
+        if current is None:
+            self._refuse_remains(parsed.name)
         others = [cluster for name, cluster in snapshot.clusters.items() if name != parsed.name]
         claims, disks = self._registry.claims(snapshot), self._store.disks().get(parsed.name, {})
         item, cluster = plan_cluster(parsed, current, others, claims, self._held(parsed.name), disks=set(disks))
@@ -64,6 +66,9 @@ class ClusterActions:
             again, cluster = self.plan_present(wanted)
             self._refuse_stale(planned, again)
             current = self._registry.read().clusters.get(name)
+            if current is None:
+                # A removal that was killed may have left the key and the leases of another owner's.
+                self._clean_up(name)
             if not cluster.ssh_public_key:
                 cluster = dataclasses.replace(cluster, ssh_public_key=self._key(name))
             gone = {node.name for node in current.nodes} - {node.name for node in cluster.nodes} if current else set()
@@ -78,13 +83,10 @@ class ClusterActions:
         name = planned.items[0].name
         with self._registry.lock(name):
             self._refuse_stale(planned, self.plan_absent(name))
-            nodes = set(self._files.of(name))
-            self._registry.drop(name, self._floor(name, nodes))
+            self._registry.drop(name, self._floor(name, set(self._files.nodes(name))))
             for action in planned.actions:
                 done(action)
-            self._forget(name, nodes)
-            for secret in self._registry.secrets(name):
-                self._registry.drop_secret(f"{name}/{secret}")
+            self._clean_up(name)
         return {}
 
     def read(self, name: str) -> Optional[Cluster]:
@@ -102,6 +104,26 @@ class ClusterActions:
         if lost:
             raise VcError("in_use", name, "taking its nodes away", f"these nodes have disks: {', '.join(lost)}", remedy)
 
+    def _refuse_remains(self, name: str) -> None:
+        """A name that is not in the registry and yet has disks or holders: whoever defined it now would get another's."""
+        tried, backup = "defining it", f"put registry.json back from a backup ({self._registry.path})"
+        disks, held = self._store.disks().get(name, {}), self._held(name)
+        if disks:
+            detail = f"the store has disks of an earlier cluster of that name: {', '.join(sorted(disks))}"
+            remedy = f"remove them with image_vault (disks, state: absent), which loses their content, or {backup}"
+            raise VcError("in_use", name, tried, detail, remedy)
+        if held:
+            detail = f"nodes of an earlier cluster of that name hold leases: {', '.join(sorted(held))}"
+            raise VcError("in_use", name, tried, detail, f"{backup}, or choose another name")
+
+    def _clean_up(self, name: str) -> None:
+        """Remove what belonged to a cluster that is not in the registry any more."""
+        nodes = set(self._files.nodes(name))
+        self._registry.drop(name, self._floor(name, nodes))
+        self._forget(name, nodes)
+        for secret in self._registry.secrets(name):
+            self._registry.drop_secret(f"{name}/{secret}")
+
     def _floor(self, name: str, nodes: set[str]) -> int:
         return max((lease.epoch for node, lease in self._files.of(name).items() if node in nodes), default=0)
 
@@ -117,7 +139,7 @@ class ClusterActions:
             raise VcError("conflict", name, "writing it", "another command changed the registry in the meantime", "run it again")
 
     def _key(self, name: str) -> str:
-        """The cluster's own SSH key, made once: its private half stays in the registry's secrets and goes to the frontend only."""
+        """The cluster's own SSH key, made once for each definition: its private half stays in the registry's secrets and goes to the frontend only."""
         public = self._registry.secret(f"{name}/ssh_key.pub")
         if public is None or self._registry.secret(f"{name}/ssh_key") is None:
             with tempfile.TemporaryDirectory(dir=self._registry.root, prefix=".key.") as directory:

@@ -131,15 +131,15 @@ class Registry:
         self._drop_claims({key for key, owner in held.items() if owner.partition("/")[0] == cluster.name} - set(wanted))
 
     def drop(self, name: str, epoch_floor: int = 0) -> None:
-        """Forget the cluster and give its numbers back."""
+        """Forget the cluster and give its numbers back; of one that is not there only the floor counts."""
         snapshot = self.read()
         gone = snapshot.clusters.get(name)
-        if gone is None:
+        if gone is None and epoch_floor <= snapshot.epoch_floor:
             return
         durable.sweep(self.path)
         rest = {other: cluster for other, cluster in snapshot.clusters.items() if other != name}
         self._commit(rest, max(snapshot.epoch_floor, epoch_floor))
-        self._drop_claims(set(numbers_of(gone)))
+        self._drop_claims(set(numbers_of(gone)) if gone is not None else set())
 
     def access(self) -> dict[str, tuple[str, ...]]:
         """Name of a golden image -> who may start throw-away machines from it, as ``model.access`` writes it."""

@@ -11,7 +11,10 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model.errors import VcError
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.lease_files import LeaseFiles
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.registry import Registry
 
 from tests.unit.refusal import refused
 from tests.unit.vault.site import Site, caller, definition
@@ -92,6 +95,41 @@ def test_epochs_survive_the_removal_of_a_cluster(site: Site) -> None:
     site.define(definition())
     assert site.lease("compute0")["nodes"]["compute0"]["epoch"] == 4
     assert site.lease("compute1")["nodes"]["compute1"]["epoch"] == 4
+
+
+@pytest.mark.parametrize("reached", ["forget", "drop_secret"])
+def test_the_next_owner_of_a_name_gets_nothing_of_the_last_one(site: Site, monkeypatch: pytest.MonkeyPatch, reached: str) -> None:
+    """The removal is killed after its commit, before it takes leases away, and before it takes the key away."""
+    site.lease("compute0")
+    site.leases.release(caller(), {"cluster": "vc1", "nodes": {"compute0": {"epoch": 1, "outcome": "discarded"}}})
+    keys = {name: site.registry.secret(f"vc1/{name}") for name in ("ssh_key", "ssh_key.pub")}
+    assert all(keys.values())
+    with monkeypatch.context() as patched:
+        patched.setattr(LeaseFiles if reached == "forget" else Registry, reached, lambda *_arguments: os._exit(9))
+        child = os.fork()
+        if child == 0:
+            site.clusters.apply_absent(site.clusters.plan_absent("vc1"))
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert site.registry.read().clusters == {}
+    assert {name: site.registry.secret(f"vc1/{name}") for name in keys} == keys
+    cluster = site.define(definition(owner="other"))
+    assert not {site.registry.secret(f"vc1/{name}") for name in keys} & set(keys.values())
+    assert cluster.ssh_public_key == (site.registry.secret("vc1/ssh_key.pub") or b"").decode().strip()
+    assert site.lease("compute0", user="other")["nodes"]["compute0"]["epoch"] == 2
+
+
+def test_a_name_with_disks_or_holders_of_another_cluster_is_not_given_out(site: Site) -> None:
+    site.lease("disk0")
+    (site.root / "registry" / "registry.json").rename(site.root.parent / "registry.json")
+    before = site.content()
+    error = refused("in_use", site.define, definition())
+    assert ("disk0" in error.detail, "registry.json" in error.remedy) == (True, True)
+    site.store.remove_disk(site.store.disks()["vc1"]["disk0"])
+    assert "disk0" in refused("in_use", site.define, definition()).detail
+    assert [path for path in site.content() if path.startswith("registry/")] == [path for path in before if path.startswith("registry/")]
+    (site.root.parent / "registry.json").rename(site.root / "registry" / "registry.json")
+    site.define(definition())
 
 
 def test_removal_is_refused_while_something_would_be_lost(site: Site) -> None:
