@@ -75,6 +75,15 @@ def test_a_definition_that_is_not_the_registrys_changes_nothing(cluster: dict[st
     assert on(HOST, "ovs-vsctl", "list", "port") == before
 
 
+def test_the_object_of_a_cluster_that_is_gone_removes_nothing_of_the_one_that_has_its_vni_now(cluster: dict[str, Any]) -> None:
+    guest, before = process(), on(HOST, "ovs-vsctl", "list", "port")
+    answer = frontend({**cluster, "name": "gone"}, state="absent", remove_disk=True)
+    assert verbs(answer) == []
+    assert on(HOST, "ovs-vsctl", "list", "port") == before
+    assert on(HOST, "cat", f"/sys/class/net/{TAP}/carrier").strip() == "1"
+    assert process() == guest
+
+
 def test_no_secret_is_in_the_domain_or_on_a_command_line(cluster: dict[str, Any]) -> None:
     values = [on(HOST, "base64", "-d", path) for path in on(HOST, "sh", "-c", "ls /etc/libvirt/secrets/*.base64").split()]
     assert all(values)

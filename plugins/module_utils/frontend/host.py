@@ -100,11 +100,9 @@ class FrontendHost:
 
         ``conflict`` when the registry has another definition: what was handed on to us decides about addresses on the wire.
         """
-        if self._wish.present and self._registered is not None and Cluster.from_dict(self._registered) != self._wish.cluster:
-            remedy = "pass on what vc_cluster returns now"
-            raise VcError(
-                "conflict", self._wish.item, "preparing the frontend", "the registry has another definition of its cluster", remedy
-            )
+        if self._registered is not None and Cluster.from_dict(self._registered) != self._wish.cluster:
+            tried, remedy = "preparing the frontend" if self._wish.present else "removing the frontend", "pass on what vc_cluster returns now"
+            raise VcError("conflict", self._wish.item, tried, "the registry has another definition of its cluster", remedy)
         for action in actions:
             getattr(self, f"_do_{action.verb}")(action)
             done(action)
@@ -199,7 +197,7 @@ class FrontendHost:
         self._system.undefine(self._wish.domain)
 
     def _do_detach(self, _action: Action) -> None:
-        ports.detach(self._commands, [self._port().tap])
+        ports.detach_own(self._commands, self._port())
 
     def _do_forget(self, _action: Action) -> None:
         self._system.drop_secret(self._usage)

@@ -17,7 +17,7 @@ from ..model.host import OverlayHost
 from . import bridge, flows, ovsdb, taps
 from .state import Network, Overlay, Port, is_tap_name
 
-__all__ = ["Port", "attach", "check_opened", "detach", "locked", "restore", "state_of"]
+__all__ = ["Port", "attach", "check_opened", "detach", "detach_own", "locked", "restore", "state_of"]
 
 _LOCK = Path("/run/vc/overlay.lock")
 # Whoever holds it may have to wait for an Open vSwitch that does not answer; an epilog must not wait for many of those in a row.
@@ -95,11 +95,21 @@ def detach(commands: Commands, tap_names: Iterable[str]) -> None:
             _detach(commands, wanted)
 
 
+def detach_own(commands: Commands, port: Port) -> None:
+    """As `detach`, for a port of which only the name may be right: one of that name that is somebody else's stays.  VcError ``backend``."""
+    with locked():
+        if not _anothers(ovsdb.read(commands), port.checked()):
+            _detach(commands, [port.tap])
+
+
 def state_of(commands: Commands, overlay_host: OverlayHost, port: Port) -> str:
-    """``current`` when `attach` would find nothing to do for this port, ``missing`` when there is nothing of it, else ``outdated``."""
+    """``current`` when `attach` would find nothing to do for this port, ``missing`` when there is nothing of it, else ``outdated``.
+
+    What somebody else has under its tap's name is nothing of it.
+    """
     overlay = ovsdb.read(commands)
     network = overlay.network(port.checked().vni)
-    if overlay.holder_of(port.tap) is None and not taps.exists(port.tap):
+    if (overlay.holder_of(port.tap) is None and not taps.exists(port.tap)) or _anothers(overlay, port):
         return "missing"
     if network is None or network.cluster != port.cluster or not _in_place(overlay, port):
         return "outdated"
@@ -172,6 +182,13 @@ def _in_place(overlay: Overlay, port: Port) -> bool:
     network = overlay.network(port.vni)
     rows = [] if network is None else [row for row in network.taps if row.name == port.tap]
     return any(dict(row.ids) == port.external_ids() and row.ofport > 0 for row in rows) and taps.usable(port)
+
+
+def _anothers(overlay: Overlay, port: Port) -> bool:
+    """Whether its tap's name is another's by now: the network is another cluster's, or the tap has another holder."""
+    network = overlay.network(port.vni)
+    holders = {row.ids.get("vc-holder", port.holder) for there in overlay.networks for row in there.taps if row.name == port.tap}
+    return (network is not None and network.cluster != port.cluster) or bool(holders - {port.holder})
 
 
 def _same_holder(overlay: Overlay, port: Port) -> bool:

@@ -53,6 +53,15 @@ FRONTEND_TRIAL = Trial(
     refused=(
         Refused("host_config", "/etc/nosuch.json", "unknown", "it says where the vault is", names="/etc/nosuch.json"),
         Refused("cluster.nodes[0].address", "10.15.0.200", "conflict", "is not what the registry has", names="registry", unforeseen=FIRST),
+        Refused(
+            "cluster.network.vni",
+            10001,
+            "conflict",
+            "is not what the registry has, also to remove it",
+            names="registry",
+            also={"state": "absent"},
+            unforeseen=FIRST,
+        ),
     ),
     guards=(Guard("it runs", "in_use", after=pull_the_plug),),
     faults=(
