@@ -43,7 +43,7 @@ def join(infos: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     for name in sorted(clusters):
         entry = clusters[name]
-        holding = {node: job for job in counted if job["cluster"] == name for node in _nodes_of(entry, job)}
+        holding = _holding(entry, [job for job in counted if job["cluster"] == name])
         nodes = sorted(entry["cluster"]["nodes"], key=lambda node: (node["role"] != "frontend", natural_key(node["name"])))
         for node in nodes:
             lease = (entry.get("leases") or {}).get(node["name"]) or {}
@@ -146,6 +146,16 @@ def _nodes_of(entry: Mapping[str, Any], job: Mapping[str, Any]) -> list[str]:
     return list(job["nodes"]) if job["state"] == "pending" else _leased(entry, job)
 
 
+def _holding(entry: Mapping[str, Any], jobs: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """node -> the job that it is leased to, or of those that wait for it while nobody has it the first one."""
+    found = {node: job for job in jobs for node in _leased(entry, job)}
+    for job in jobs:
+        for node in _nodes_of(entry, job):
+            if not ((entry.get("leases") or {}).get(node) or {}).get("holder"):
+                found.setdefault(node, job)
+    return found
+
+
 def _compute(
     cluster: str, node: Mapping[str, Any], lease: Mapping[str, Any], job: Optional[Mapping[str, Any]], asked_slurm: bool, drift: list[str]
 ) -> dict[str, Any]:
@@ -178,11 +188,13 @@ def _frontend(
     drift: list[str],
 ) -> dict[str, Any]:
     state = str(lease.get("state") or NodeState.OFF)
+    # The definition may name another one since.
+    host = str((lease.get("holder") or {}).get("host") or node.get("host") or "")
     if domain is not None:
         state = str(domain["state"])
     elif asked_libvirt and lease.get("holder"):
-        drift.append(f"{cluster}/{node['name']} is leased to {node['host']}, but no domain of it was found there")
-    return {**_row(cluster, node, state, str(node.get("host") or "")), "computeset": "", "account": "", "job_id": None, **_left(None)}
+        drift.append(f"{cluster}/{node['name']} is leased to {host}, but no domain of it was found there")
+    return {**_row(cluster, node, state, host), "computeset": "", "account": "", "job_id": None, **_left(None)}
 
 
 def _row(cluster: str, node: Mapping[str, Any], state: str, host: str) -> dict[str, Any]:

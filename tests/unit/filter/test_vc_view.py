@@ -117,6 +117,29 @@ def test_a_forged_job_is_rejected_and_in_no_row(changes: dict[str, Any], says: s
     assert "evil" not in {row["computeset"] for row in view["rows"]}
 
 
+@pytest.mark.parametrize("user", ["labuser", "helper"])
+@pytest.mark.parametrize("state", ["running", "stopping"])
+def test_a_job_that_waits_takes_no_node_from_the_one_that_has_it(user: str, state: str) -> None:
+    leases = (lease("compute0"), lease("compute1", state="flushing", job_id=41))
+    waiting = [job(number, state="pending", user=user, computeset="next", nodes=["compute0", "compute1", "compute2"]) for number in (7, 66)]
+    alone, view = (vc_view([vault(*leases), slurm(job(state=state), *more)]) for more in ([], waiting))
+    assert [row(view, node) for node in ("compute0", "compute1")] == [row(alone, node) for node in ("compute0", "compute1")]
+    assert (row(view, "compute0")["computeset"], row(view, "compute0")["state"]) == ("sim", state)
+    assert (row(view, "compute2")["state"], row(view, "compute2")["job_id"]) == ("queued", 7)
+    assert view["drift"] == alone["drift"] == []
+    assert {entry["job_id"]: entry["nodes"] for entry in view["computesets"]} == {
+        7: ["compute0", "compute1", "compute2"],
+        42: ["compute0"],
+        66: ["compute0", "compute1", "compute2"],
+    }
+
+
+def test_a_set_that_waits_hides_no_lease_without_a_job() -> None:
+    view = vc_view([vault(lease("compute0")), slurm(job(66, state="pending"))])
+    assert row(view, "compute0")["computeset"] == ""
+    assert "vc1/compute0 is leased to job 42" in view["drift"][0]
+
+
 def test_a_job_gets_no_credit_for_leases_of_another() -> None:
     view = vc_view([vault(lease("compute0"), lease("compute1")), slurm(job(), job(66, user="helper"))])
     assert [entry["job_id"] for entry in view["rejected"]] == [66]
@@ -141,6 +164,9 @@ def test_drift() -> None:
     held = {"kind": "frontend", "host": "fe1"}
     lost = vc_view([vault({"node": "frontend", "state": "running", "holder": held}), {"libvirt": {"frontends": []}}])
     assert "no domain of it" in lost["drift"][0]
+    # The definition was changed since.
+    moved = vc_view([vault({"node": "frontend", "state": "running", "holder": {**held, "host": "fe2"}}), {"libvirt": {"frontends": []}}])
+    assert (moved["drift"][0].split(",")[0], row(moved, "frontend")["host"]) == ("vc1/frontend is leased to fe2", "fe2")
     strange = vc_view([vault(), libvirt(node="other")])
     assert "vc1/other is a frontend's domain" in strange["drift"][0]
 

@@ -160,6 +160,7 @@ FORGED = [
     {"vc": "vc9"},
     {"user_name": "otheruser", "job_state": "PENDING"},
     {"job_state": "PENDING", "nodes": "compute[2-77]"},
+    {"job_state": "PENDING", "nodes": "compute[0-1]", "user_name": "helper"},
     {},
 ]
 
