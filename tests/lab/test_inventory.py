@@ -34,11 +34,12 @@ def listed() -> dict[str, Any]:
 
 @pytest.fixture
 def forged(small: VirtualCluster) -> Iterator[list[int]]:
-    """Jobs of another user that say they are vc1's: one that runs and one that waits."""
+    """Jobs that say they are vc1's: of another user one that runs and one that waits, and one that waits of somebody who may."""
     comment = json.dumps({"vc": "vc1", "set": "forged", "nodes": "compute[0-1]", "v": 1, "images": "debian12@r1"})
     script = "#!/bin/sh\nsleep 600\n"
-    sbatch = ["sbatch", "--parsable", "-A", "chemistry", "-J", "vc-vc1-forged", "--comment", comment, "-o", "/dev/null", "-w", "hv1"]
-    jobs = [int(on("head", *sbatch, *more, stdin=script, user="otheruser")) for more in ([], ["--hold"])]
+    sbatch = ["sbatch", "--parsable", "-J", "vc-vc1-forged", "--comment", comment, "-o", "/dev/null", "-w", "hv1"]
+    given = [("otheruser", "chemistry", []), ("otheruser", "chemistry", ["--hold"]), ("labuser", "physics", ["--hold"])]
+    jobs = [int(on("head", *sbatch, "-A", account, *more, stdin=script, user=user)) for user, account, more in given]
     try:
         awaited(lambda: on("head", "squeue", "-h", "-j", str(jobs[0]), "-o", "%T").strip() == "RUNNING", "the forged job to run")
         yield jobs
