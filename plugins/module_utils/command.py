@@ -69,9 +69,18 @@ class Commands:
             raise VcError("timeout", argv[0], " ".join(argv), f"no answer within {timeout:g} s", "look at that service's log") from None
         return Result(done.returncode, done.stdout, done.stderr)
 
-    def must(self, argv: Sequence[str], item: str, tried: str, remedy: str = "", stdin: str = "", timeout: float = 120.0) -> str:
+    def must(
+        self,
+        argv: Sequence[str],
+        item: str,
+        tried: str,
+        remedy: str = "",
+        stdin: str = "",
+        timeout: float = 120.0,
+        holding: Sequence[int] = (),
+    ) -> str:
         """Run; return stdout, or raise VcError ``backend`` with the last line it printed."""
-        result = self.run(argv, stdin=stdin, timeout=timeout)
+        result = self.run(argv, stdin=stdin, timeout=timeout, holding=holding)
         if result.status != 0:
             raise VcError("backend", item, tried, result.last_line, remedy or f"run `{' '.join(argv)}` by hand to see more")
         return result.out

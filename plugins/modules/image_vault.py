@@ -28,7 +28,8 @@ options:
         type: str
         required: true
       source:
-        description: Absolute path of the file to import, on the vault host. Required unless O(goldens[].state=absent).
+        description:
+          - Absolute path of the file to import, on the vault host; not a symbolic link. Required unless O(goldens[].state=absent).
         type: str
       format:
         description:

@@ -114,10 +114,11 @@ class ImageActions:
         try:
             if request.state == "absent":
                 return images.plan_golden(request, goldens, None, users, granted)
-            found = source_file.fingerprint(request.source)
-            size_mib = source_file.source_size_mib(request.source, request.source_format)
-            hashed = images.needs_hash(request, goldens.get(request.name, {}), found, size_mib)
-            source = images.Source(found, size_mib, source_file.sha256_of(found.path) if hashed else "")
+            with source_file.open_unfollowed(request.source) as stream:
+                found = source_file.fingerprint_of(stream, request.source)
+                size_mib = source_file.size_mib_of(stream, request.source, request.source_format)
+                hashed = images.needs_hash(request, goldens.get(request.name, {}), found, size_mib)
+                source = images.Source(found, size_mib, source_file.sha256_of_stream(stream) if hashed else "")
             return images.plan_golden(request, goldens, source, users, granted)
         except VcError as error:
             shown = {"name": request.name, "revision": request.revision or 0, "image": request.item, "state": "failed"}

@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -22,32 +23,14 @@ _BLOCK = 4 * MIB
 _TRIED = "reading the image to import"
 
 
-def fingerprint(source: str) -> Fingerprint:
-    """The source file as it is now; VcError ``unknown`` or ``invalid`` when it is not a readable regular file."""
-    _check_path(source)
-    try:
-        path = os.path.realpath(source)
-        found = os.stat(path)
-        if not os.path.isfile(path):
-            raise VcError("invalid", source, _TRIED, "it is not a regular file", "give the path of an image file on the vault host")
-        with open(path, "rb"):
-            pass
-    except FileNotFoundError:
-        raise _missing(source) from None
-    except OSError as error:
-        raise VcError("backend", source, _TRIED, str(error), "look at it as root on the vault host") from None
-    return Fingerprint(path, found.st_size, found.st_mtime_ns, found.st_ino)
-
-
-def source_size_mib(source: str, source_format: str) -> int:
-    """Size of the disk in a source file, rounded up to whole MiB.  VcError ``invalid`` when it is not of that format."""
-    path = Path(fingerprint(source).path)
+def size_mib_of(stream: BinaryIO, source: str, source_format: str) -> int:
+    """Size of the disk in an open source file, rounded up to whole MiB.  VcError ``invalid`` when it is not of that format."""
     if source_format == "qcow2":
-        size = qcow2.virtual_size(path)
+        size = qcow2.virtual_size(stream, source)
     else:
-        if qcow2.is_qcow2(path):
+        if qcow2.is_qcow2(stream):
             raise VcError("invalid", source, "importing it as raw", "it is a qcow2 file", "say format: qcow2")
-        size = path.stat().st_size
+        size = os.fstat(stream.fileno()).st_size
     if not size:
         raise VcError("invalid", source, f"importing it as {source_format}", "it is empty", "get the file again")
     return -(-size // MIB)
@@ -82,19 +65,24 @@ class Taken:
 def take_disk(commands: Commands, source: str, source_format: str, disk: Path, item: str) -> Taken:
     """Fill the new file `disk` with the disk inside `source`, grown to whole MiB, and bring it to the platters.
 
+    Whoever may write to the source may exchange it at any time.  So it is opened once, and what is believed is what the copy says.
     Raises VcError ``invalid``, ``unknown``, ``backend``, and ``conflict`` when the source changed meanwhile.
     """
-    size_mib = source_size_mib(source, source_format)
-    before = fingerprint(source)
-    if source_format == "qcow2":
-        argv = ["qemu-img", "convert", "-f", "qcow2", "-O", "raw", before.path, str(disk)]
+    copied = disk if source_format == "raw" else disk.with_name(f"{disk.name}.source")
+    with open_unfollowed(source) as stream:
+        before = fingerprint_of(stream, source)
+        size_mib_of(stream, source, source_format)
+        own = stream.fileno()
+        copy(commands, f"/proc/self/fd/{own}", copied, item, f"copying {source}", [own])
+        if fingerprint_of(stream, source) != before:
+            raise changed_meanwhile(item, source)
+    with copied.open("rb") as stream:
+        size_mib = size_mib_of(stream, source, source_format)
+        source_sha256 = sha256_of_stream(stream)
+    if copied != disk:
+        argv = ["qemu-img", "convert", "-f", "qcow2", "-O", "raw", str(copied), str(disk)]
         commands.must(argv, item, f"converting {source}", timeout=COPY_SECONDS)
-        source_sha256 = sha256_of(before.path)
-    else:
-        copy(commands, before.path, disk, item, f"copying {source}")
-        source_sha256 = sha256_of(str(disk))
-    if fingerprint(source) != before:
-        raise changed_meanwhile(item, source)
+        copied.unlink()
     exact = disk.stat().st_size == size_mib * MIB
     os.truncate(disk, size_mib * MIB)
     sha256 = source_sha256 if exact and source_format == "raw" else sha256_of(str(disk))
@@ -102,14 +90,17 @@ def take_disk(commands: Commands, source: str, source_format: str, disk: Path, i
     return Taken(size_mib, sha256, source_sha256, before)
 
 
-def copy(commands: Commands, source: str, target: Path, item: str, tried: str) -> None:
-    """Copy a file of ours, sharing blocks where the filesystem can and keeping holes."""
+def copy(commands: Commands, source: str, target: Path, item: str, tried: str, holding: Sequence[int] = ()) -> None:
+    """Copy a file, sharing blocks where the filesystem can and keeping holes.  ``holding`` as for ``Commands.run``."""
     argv = ["cp", "--reflink=auto", "--sparse=always", "--no-preserve=all", "--", source, str(target)]
-    commands.must(argv, item, tried, "make room in the store, or see the last line", timeout=COPY_SECONDS)
+    commands.must(argv, item, tried, "make room in the store, or see the last line", timeout=COPY_SECONDS, holding=holding)
 
 
 def open_unfollowed(source: str) -> BinaryIO:
-    """Open a source that must itself be a regular file: root does not follow where a link points by now.  VcError as ``fingerprint``."""
+    """Open a source that must itself be a regular file: root does not follow where a link points by now.
+
+    VcError ``unknown``, ``invalid`` or ``backend`` when it is not a readable regular file.
+    """
     _check_path(source)
     remedy = "give the path of the file itself, on the vault host"
     try:

@@ -99,7 +99,8 @@ class ZfsStore:
         return self._view(f"{_head(disk)}@gen{disk.generation}", f"{_views_of(disk)}gen{disk.generation}")
 
     def import_golden(self, name: str, revision: int, source: str, source_format: str) -> Golden:
-        source_file.source_size_mib(source, source_format)
+        with source_file.open_unfollowed(source) as stream:
+            source_file.size_mib_of(stream, source, source_format)
         head = f"goldens/{name}"
         self._zfs.create(head, mounted=True)
         try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.applier.images import ImageActions
@@ -146,11 +146,18 @@ def test_a_file_that_was_only_touched_is_not_imported_again(vault: Vault) -> Non
     assert vault.run(golden(source=copied))[0] == []
 
 
-def test_a_second_run_does_not_read_the_image(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
-    def reading(path: str) -> str:
-        raise AssertionError(path)
+def test_a_link_is_no_source(vault: Vault) -> None:
+    # Whoever may make one there would have root read any file of the vault.
+    link = vault.site.root.parent / "link"
+    link.symlink_to(vault.site.source)
+    assert vault.codes(golden(source=str(link)), golden("new", source=str(link))) == ["invalid", "invalid"]
 
-    monkeypatch.setattr("ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.source_file.sha256_of", reading)
+
+def test_a_second_run_does_not_read_the_image(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    def reading(stream: BinaryIO) -> str:
+        raise AssertionError(stream.name)
+
+    monkeypatch.setattr(source_file, "sha256_of_stream", reading)
     assert vault.run(golden(source=str(vault.site.source)))[0] == []
 
 

@@ -12,11 +12,13 @@ import signal
 import struct
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.command import Commands, Result
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model.errors import VcError
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault import qcow2, source_file
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.store import Golden, find_golden
@@ -25,6 +27,18 @@ from tests.unit.refusal import refused
 from tests.unit.vault.site import MIB, Site
 
 needs_qemu_img = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="no qemu-img on this machine")
+
+
+def while_it_is_read(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], None]) -> None:
+    """Do something when the first command is about to read a source."""
+    real, once = Commands.run, [happens]
+
+    def run(commands: Commands, argv: Sequence[str], **others: Any) -> Result:
+        if argv[0] in ("cp", "qemu-img") and once:
+            once.pop()()
+        return real(commands, argv, **others)
+
+    monkeypatch.setattr(Commands, "run", run)
 
 
 def qemu_img(*argv: str) -> None:
@@ -73,6 +87,29 @@ def test_a_header_that_points_elsewhere_is_refused(empty_site: Site, tmp_path: P
     assert site.content() == {}
 
 
+@needs_qemu_img
+def test_a_header_that_is_exchanged_after_it_was_looked_at_is_refused(
+    empty_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With size, inode and time as before, so that nothing but the copy itself tells."""
+    site, source, harmful = empty_site, tmp_path / "a.qcow2", tmp_path / "harmful"
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"root's" + bytes(MIB))
+    qemu_img("create", "-q", "-f", "qcow2", str(source), "1M")
+    qemu_img("create", "-q", "-f", "qcow2", "-b", str(secret), "-F", "raw", str(harmful), "1M")
+    assert source.stat().st_size <= harmful.stat().st_size
+    os.truncate(source, harmful.stat().st_size)
+
+    def exchange() -> None:
+        was = source.stat()
+        source.write_bytes(harmful.read_bytes())
+        os.utime(source, ns=(was.st_atime_ns, was.st_mtime_ns))
+
+    while_it_is_read(monkeypatch, exchange)
+    refused("invalid", site.store.import_golden, "debian12", 1, str(source), "qcow2")
+    assert site.content() == {}
+
+
 def test_headers_made_by_hand(tmp_path: Path) -> None:
     path = tmp_path / "a"
 
@@ -80,26 +117,31 @@ def test_headers_made_by_hand(tmp_path: Path) -> None:
         fixed = struct.pack(">4sIQIIQI", b"QFI\xfb", version, 0, 0, 16, size, crypt).ljust(72, b"\0")
         path.write_bytes(fixed + struct.pack(">Q", features) + bytes(20) + struct.pack(">I", 104) + extension + bytes(64))
 
+    def size() -> int:
+        with path.open("rb") as stream:
+            return qcow2.virtual_size(stream, str(path))
+
     header()
-    assert qcow2.virtual_size(path) == MIB
+    assert size() == MIB
     header(version=2)
-    assert qcow2.virtual_size(path) == MIB
+    assert size() == MIB
     data_file = struct.pack(">II", 0x44415441, 8) + b"/etc/pas"
     for broken in ({"version": 1}, {"version": 4}, {"features": 4}, {"size": 0}, {"crypt": 2}, {"extension": data_file}):
         header(**broken)  # type: ignore[arg-type]
-        refused("invalid", qcow2.virtual_size, path)
+        refused("invalid", size)
     for content in (b"", b"QFI\xfb", b"QFI\xfb" + bytes(90), bytes(200)):
         path.write_bytes(content)
-        refused("invalid", qcow2.virtual_size, path)
+        refused("invalid", size)
 
 
 def test_sources_that_are_none(empty_site: Site, tmp_path: Path) -> None:
     site = empty_site
     (tmp_path / "empty").touch()
     os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("/etc/passwd")
     for source, code in (("relative", "invalid"), ("/a\nb", "invalid"), ("/missing", "unknown")):
         refused(code, site.store.import_golden, "a", 1, source, "raw")
-    for name in ("empty", "fifo", "."):
+    for name in ("empty", "fifo", ".", "link"):
         refused("invalid", site.store.import_golden, "a", 1, str(tmp_path / name), "raw")
     assert site.content() == {}
 
@@ -193,13 +235,7 @@ def test_isos(empty_site: Site, tmp_path: Path) -> None:
 def test_a_file_that_changes_under_the_import(empty_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     site = empty_site
     source = str(site.image())
-    real = source_file.sha256_of
-
-    def touching(path: str) -> str:
-        os.utime(source)
-        return real(path)
-
-    monkeypatch.setattr(source_file, "sha256_of", touching)
+    while_it_is_read(monkeypatch, lambda: os.utime(source))
     refused("conflict", site.store.import_golden, "debian12", 1, source, "raw")
     assert site.store.goldens() == {}
     assert site.content() == {}
