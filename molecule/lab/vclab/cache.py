@@ -66,10 +66,10 @@ def remove(path: Path) -> None:
 
 
 def publish(path: Path, name: str) -> Path:
-    """Point ``name`` beside the artifact to it, so that others need not know its key."""
-    link = path.parent / name
-    if not link.is_symlink() or os.readlink(link) != path.name:
+    """Give the artifact a second ``name`` beside it, so that others need not know its key.  No symbolic link: the vault follows none."""
+    known = path.parent / name
+    if known.is_symlink() or not known.exists() or not known.samefile(path):
         aside = path.parent / f".{name}.{os.getpid()}"
-        aside.symlink_to(path.name)
-        os.replace(aside, link)
-    return link
+        os.link(path, aside)
+        os.replace(aside, known)
+    return known

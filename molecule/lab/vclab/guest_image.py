@@ -105,7 +105,7 @@ ARGUMENTS = [
 
 
 def debian12() -> Path:
-    """Path of the image (raw), built when this recipe has not been built yet; ``debian12.raw`` beside it points to it."""
+    """Path of the image (raw), built when this recipe has not been built yet; ``debian12.raw`` beside it is the same file."""
     recipe = "\n".join([str(SIZE_MIB), *PACKAGES, initrd_script(), CLOUD_CFG, FINISH, KERNEL_ARGUMENTS, disk.BOOT, *ARGUMENTS])
     return publish(artifact(IMAGES_DIR, "debian12", recipe, build, ".raw"), "debian12.raw")
 

@@ -103,7 +103,7 @@ ARGUMENTS = "console=ttyS0 quiet panic=-1 mitigations=off net.ifnames=0 audit=0"
 
 
 def tiny() -> Path:
-    """Path of the image (raw), built when this recipe has not been built yet; ``tiny.raw`` beside it points to it."""
+    """Path of the image (raw), built when this recipe has not been built yet; ``tiny.raw`` beside it is the same file."""
     recipe = "\n".join([str(SIZE_MIB), *MODULES, *APPLETS, INIT, ARGUMENTS, disk.BOOT])
     return publish(artifact(IMAGES_DIR, "tiny", recipe, build, ".raw"), "tiny.raw")
 

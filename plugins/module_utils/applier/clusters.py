@@ -139,7 +139,7 @@ class ClusterActions:
             raise VcError("conflict", name, "writing it", "another command changed the registry in the meantime", "run it again")
 
     def _key(self, name: str) -> str:
-        """The cluster's own SSH key, made once for each definition: its private half stays in the registry's secrets and goes to the frontend only."""
+        """The cluster's own SSH key, made once: its private half stays in the registry's secrets and goes to the frontend only."""
         public = self._registry.secret(f"{name}/ssh_key.pub")
         if public is None or self._registry.secret(f"{name}/ssh_key") is None:
             with tempfile.TemporaryDirectory(dir=self._registry.root, prefix=".key.") as directory:

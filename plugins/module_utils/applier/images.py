@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import functools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +28,7 @@ class ImageActions:
         self._registry = registry
         self._store = store
         self._files = LeaseFiles(registry)
+        self._requests: dict[str, images.DiskRequest] = {}
 
     def plan_goldens(self, requests: Sequence[images.GoldenRequest]) -> tuple[Plan, list[dict[str, Any]]]:
         """All items, refused ones with their error, and ``images`` as it will be."""
@@ -38,6 +41,7 @@ class ImageActions:
     def plan_disks(self, requests: Sequence[images.DiskRequest]) -> tuple[Plan, list[dict[str, Any]]]:
         """As ``plan_goldens``, for disks."""
         seen = self._look()
+        self._requests = {request.item: request for request in requests}
         planned = [self._plan_disk(request, seen) for request in requests]
         return Plan(tuple(item for item, _shown in planned)), [shown for _item, shown in planned]
 
@@ -75,7 +79,7 @@ class ImageActions:
         return failures
 
     def apply_disks(self, actions: Sequence[Action], done: Done = unheard) -> Mapping[str, VcError]:
-        """Clone, grow and remove; an item that fails does not stop the others."""
+        """Clone, grow and remove what `plan_disks` has planned; an item that fails does not stop the others."""
         failures: dict[str, VcError] = {}
         goldens = self._store.goldens()
         for action in actions:
@@ -83,7 +87,7 @@ class ImageActions:
             try:
                 if action.verb == "clone":
                     golden = find_golden(goldens, action.details["image"], f"making the disk of {action.item}")
-                    self._store.make_disk(cluster, node, golden, int(action.details["disk_mib"]))
+                    self._store.make_disk(cluster, node, golden, int(action.details["disk_mib"]), functools.partial(self._still, action))
                     done(action)
                     continue
                 with self._registry.lock(action.item):
@@ -107,6 +111,16 @@ class ImageActions:
             except VcError as error:
                 failures[action.item] = error
         return failures
+
+    @contextlib.contextmanager
+    def _still(self, action: Action) -> Iterator[None]:
+        """The lock, if what was cloned is still what the plan would clone; a removed cluster's name may be another owner's by now."""
+        with self._registry.lock(action.item):
+            item, _shown = self._disk(self._requests[action.item], self._look())
+            if item.actions != (action,):
+                detail = "its definition, its image or its disk has changed meanwhile"
+                raise VcError("conflict", action.item, "making its disk", detail, "run it again")
+            yield
 
     def _plan_golden(
         self, request: images.GoldenRequest, goldens: Goldens, users: Mapping[str, list[str]], granted: Sequence[str]

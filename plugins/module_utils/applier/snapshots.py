@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import functools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ..model.errors import VcError
@@ -12,7 +14,7 @@ from ..planner import snapshots
 from ..planner.plan import Action, Done, ItemPlan, Plan, unheard
 from ..vault.lease_files import LeaseFiles
 from ..vault.registry import Registry
-from ..vault.store import Disks, Snapshots, Store
+from ..vault.store import Disk, Disks, Snapshots, Store
 
 
 class SnapshotActions:
@@ -32,26 +34,39 @@ class SnapshotActions:
     def apply(self, actions: Sequence[Action], done: Done = unheard) -> Mapping[str, VcError]:
         """Take and remove; an item that fails does not stop the others."""
         failures: dict[str, VcError] = {}
+        disks, present = self._store.disks(), self._store.snapshots()
         for action in actions:
             disk_item, _at, name = action.item.partition("@")
             cluster, _slash, node = disk_item.partition("/")
             state = "absent" if action.verb == "remove" else "present"
             request = snapshots.SnapshotRequest(cluster, node, name, state)
             try:
-                # A lease given out since the plan was made would let the disk run away from its snapshot.
-                with self._registry.lock(action.item):
-                    disks, present = self._store.disks(), self._store.snapshots()
-                    item, _shown = self._look(request, disks, present)
-                    if not item.actions:
+                if state == "absent":
+                    with self._registry.lock(action.item):
+                        kept = self._store.snapshots().get(cluster, {}).get(node, {}).get(name)
+                        if kept is None:
+                            continue
+                        self._store.remove_snapshot(kept)
+                else:
+                    if not self._look(request, disks, present)[0].actions:
                         continue
-                    if state == "absent":
-                        self._store.remove_snapshot(present[cluster][node][name])
-                    else:
-                        self._store.take_snapshot(disks[cluster][node], name)
-                    done(action)
+                    # Outside the lock: where blocks cannot be shared this copies a whole disk, and all leases would wait for it.
+                    disk = disks[cluster][node]
+                    self._store.take_snapshot(disk, name, functools.partial(self._still, request, disk))
+                done(action)
             except VcError as error:
                 failures[action.item] = error
         return failures
+
+    @contextlib.contextmanager
+    def _still(self, request: snapshots.SnapshotRequest, disk: Disk) -> Iterator[None]:
+        """The lock, if the disk is still the one that was copied: one that was leased meanwhile runs away from its snapshot."""
+        with self._registry.lock(request.item):
+            disks = self._store.disks()
+            self._look(request, disks, self._store.snapshots())
+            if disks.get(request.cluster, {}).get(request.node) != disk:
+                raise VcError("conflict", request.item, "taking it", "its disk has changed meanwhile", "run it again")
+            yield
 
     def _plan(self, request: snapshots.SnapshotRequest, disks: Disks, present: Snapshots) -> tuple[ItemPlan, dict[str, Any]]:
         try:

@@ -101,8 +101,9 @@ class FrontendHost:
         ``conflict`` when the registry has another definition: what was handed on to us decides about addresses on the wire.
         """
         if self._registered is not None and Cluster.from_dict(self._registered) != self._wish.cluster:
-            tried, remedy = "preparing the frontend" if self._wish.present else "removing the frontend", "pass on what vc_cluster returns now"
-            raise VcError("conflict", self._wish.item, tried, "the registry has another definition of its cluster", remedy)
+            tried = "preparing the frontend" if self._wish.present else "removing the frontend"
+            detail, remedy = "the registry has another definition of its cluster", "pass on what vc_cluster returns now"
+            raise VcError("conflict", self._wish.item, tried, detail, remedy)
         for action in actions:
             getattr(self, f"_do_{action.verb}")(action)
             done(action)

@@ -9,6 +9,7 @@ Clones share blocks where the filesystem can (XFS, Btrfs), else they are sparse 
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Optional
@@ -21,7 +22,7 @@ from .iso_files import IsoFiles
 from .making import Making
 from .registry import VAULT_ROOT
 from .source_file import MIB
-from .store import Disk, Disks, DiskSnapshot, Golden, Goldens, Iso, Isos, Snapshots
+from .store import Disk, Disks, DiskSnapshot, Golden, Goldens, Iso, Isos, Settled, Snapshots
 
 
 class DirectoryStore:
@@ -96,9 +97,9 @@ class DirectoryStore:
     def remove_golden(self, golden: Golden) -> None:
         self._making.discard(self._goldens / golden.name / f"r{golden.revision}")
 
-    def make_disk(self, cluster: str, node: str, golden: Golden, disk_mib: int) -> Disk:
+    def make_disk(self, cluster: str, node: str, golden: Golden, disk_mib: int, settled: Settled = nullcontext) -> Disk:
         disk = Disk(cluster, node, 1, max(disk_mib, golden.size_mib), golden.ref)
-        with self._making.directory(self._disks / cluster / node, disk.item) as directory:
+        with self._making.directory(self._disks / cluster / node, disk.item, settled) as directory:
             path = directory / "gen1.raw"
             source_file.copy(self._commands, self.golden_path(golden), path, disk.item, f"cloning {golden.ref}")
             os.chmod(path, 0o600)
@@ -117,9 +118,9 @@ class DirectoryStore:
     def remove_disk(self, disk: Disk) -> None:
         self._making.discard(self._disks / disk.cluster / disk.node)
 
-    def take_snapshot(self, disk: Disk, name: str) -> DiskSnapshot:
+    def take_snapshot(self, disk: Disk, name: str, settled: Settled = nullcontext) -> DiskSnapshot:
         kept = DiskSnapshot(disk.cluster, disk.node, name, disk.generation, disk.disk_mib, disk.image)
-        with self._making.directory(self._snapshots / disk.cluster / disk.node / name, kept.item) as directory:
+        with self._making.directory(self._snapshots / disk.cluster / disk.node / name, kept.item, settled) as directory:
             path = directory / f"gen{disk.generation}.raw"
             # Not a second name of the file: growing the disk would grow the snapshot.
             source_file.copy(self._commands, self.disk_path(disk), path, kept.item, f"copying {disk.item}")

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Optional
 
@@ -18,7 +19,7 @@ from ..model import names
 from ..model.cluster import Cluster, Node
 from ..model.errors import VcError
 from ..model.states import node_state
-from . import ephemeral, lease_record, operators
+from . import admission, ephemeral, lease_record, operators
 from .ephemeral import Ephemeral
 from .iscsi import LUN, Export, Exports, chap_user, iqn, new_secret
 from .lease_files import LeaseFiles
@@ -62,7 +63,7 @@ class Leases:
 
         With `vms` the cluster is the job's own, and is made if it is not there yet.
 
-        Raises VcError for the whole request: ``invalid``, ``duplicate``, ``unknown`` (cluster), ``forbidden`` (user, account).
+        Raises VcError for the whole request: ``invalid``, ``duplicate``, ``forbidden`` (cluster, user, account).
         """
         name = names.cluster_name(args.get("cluster"))
         nodes = _node_list(args.get("nodes"))
@@ -72,8 +73,7 @@ class Leases:
         answers: dict[str, dict[str, Any]] = {}
         asked = time.monotonic()
         if vms is None:
-            cluster = self._registry.read().cluster(name, tried)
-            _authorize(cluster, holder, tried)
+            cluster = admission.cluster_for(self._registry.read(), name, holder, tried)
             # Outside the lock: where blocks cannot be shared this copies a whole image.
             self._make_disks(cluster, nodes, holder, answers)
         with self._registry.lock(name):
@@ -84,8 +84,7 @@ class Leases:
             if vms is not None:
                 self._ephemeral.ensure(name, vms, holder, self._store.goldens())
             snapshot = self._registry.read()
-            cluster = snapshot.cluster(name, tried)
-            _authorize(cluster, holder, tried)
+            cluster = admission.cluster_for(snapshot, name, holder, tried)
             taken = self._take(snapshot, cluster, [node for node in nodes if node not in answers], holder, answers)
             failed = self._serve(taken)
             for lease, export in taken.held:
@@ -227,7 +226,7 @@ class Leases:
         for name in nodes:
             try:
                 node = cluster.node(name)
-                _allow(cluster, node, holder)
+                admission.allow(cluster, node, holder)
                 if not node.persistent or name in disks:
                     continue
                 lease = self._files.read(cluster.name, name)
@@ -236,11 +235,21 @@ class Leases:
                     remedy = "restore the store; to begin anew from the image: image_vault disks"
                     raise VcError("unknown", lease.item, "leasing it", detail, remedy)
                 golden = find_golden(goldens, node.image, f"making the disk of {lease.item}")
-                self._store.make_disk(cluster.name, name, golden, node.disk_mib)
+                self._store.make_disk(cluster.name, name, golden, node.disk_mib, functools.partial(self._still, cluster.name, node))
             except VcError as error:
-                # Somebody else has made it in the meantime: as good.
+                # Somebody else has made it in the meantime: as good.  Or it is not to be made any more, which is told under the lock.
                 if error.code != "conflict":
                     answers[name] = _refusal(error)
+
+    @contextlib.contextmanager
+    def _still(self, cluster: str, node: Node) -> Iterator[None]:
+        """The lock, if the disk that was made is still what the node is to have; VcError ``conflict``."""
+        item = f"{cluster}/{node.name}"
+        with self._registry.lock(item):
+            now = self._registry.read().clusters.get(cluster)
+            if now is None or _disk_of(node) not in map(_disk_of, now.nodes):
+                raise VcError("conflict", item, "making its disk", "its definition has changed meanwhile", "ask again")
+            yield
 
     def _take(
         self, snapshot: Snapshot, cluster: Cluster, nodes: Sequence[str], holder: Holder, answers: dict[str, dict[str, Any]]
@@ -250,7 +259,7 @@ class Leases:
         for name in nodes:
             try:
                 node = cluster.node(name)
-                _allow(cluster, node, holder)
+                admission.allow(cluster, node, holder)
                 before = self._files.read(cluster.name, name)
                 lease = lease_record.take(before, holder, snapshot.epoch_floor, holder.since)
                 if lease.epoch != before.epoch:
@@ -325,30 +334,13 @@ def _with_disk(lease: Lease, node: Node, goldens: Goldens, disks: Disks) -> Leas
         return replace(lease, generation=0, image=golden.ref, size_mib=max(node.disk_mib, golden.size_mib))
     disk = disks.get(lease.cluster, {}).get(lease.node)
     if disk is None:
-        raise VcError("unknown", lease.item, "leasing it", "its disk has just been removed", "ask again")
+        raise VcError("unknown", lease.item, "leasing it", "its disk has just been removed, or is to be another now", "ask again")
     return replace(lease, generation=disk.generation, image=disk.image, size_mib=disk.disk_mib)
 
 
-def _authorize(cluster: Cluster, holder: Holder, tried: str) -> None:
-    if holder.kind != "job":
-        return
-    if holder.user not in cluster.users:
-        raise VcError(
-            "forbidden", cluster.name, tried, f"{holder.user} is neither its owner nor a member", "ask the owner to be made a member"
-        )
-    if holder.account != cluster.account.lower():
-        raise VcError(
-            "forbidden", cluster.name, tried, f"it is charged to {cluster.account}, not to {holder.account}", "submit with that account"
-        )
-
-
-def _allow(cluster: Cluster, node: Node, holder: Holder) -> None:
-    item = f"{cluster.name}/{node.name}"
-    if holder.kind == "job" and node.role != "compute":
-        raise VcError("forbidden", item, f"leasing it to {holder}", f"a {node.role} does not run in a job", "name computes only")
-    if holder.kind == "frontend" and (node.role != "frontend" or node.host != holder.host):
-        detail = f"it is the frontend of host {node.host}" if node.role == "frontend" else "it is not a frontend"
-        raise VcError("forbidden", item, f"leasing it to {holder}", detail, "run vc_frontend on the host that the definition names")
+def _disk_of(node: Node) -> tuple[Any, ...]:
+    """What a node's disk is made from."""
+    return node.name, node.persistent, node.image, node.disk_mib
 
 
 def _grant(node: Node, lease: Lease, export: Export, portal: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..model.errors import VcError
 from . import durable
+from .store import Settled
 
 _YOUNG_SECONDS = 60.0
 
@@ -26,7 +27,7 @@ class Making:
         self._temporary = temporary
 
     @contextlib.contextmanager
-    def directory(self, place: Path, item: str) -> Iterator[Path]:
+    def directory(self, place: Path, item: str, settled: Settled = contextlib.nullcontext) -> Iterator[Path]:
         """A temporary directory that becomes `place` at the end; VcError ``conflict`` if that exists by then."""
         durable.make_directory(self._temporary)
         _sweep(self._temporary)
@@ -36,17 +37,18 @@ class Making:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield directory
-            durable.make_directory(place.parent)
             durable.sync_directory(directory)
-            try:
-                os.rename(directory, place)
-            except OSError:
-                if not place.exists():
-                    raise
-                raise VcError(
-                    "conflict", item, "storing it", "another command has just stored one with this name", "run it again"
-                ) from None
-            durable.sync_directory(place.parent)
+            with settled():
+                durable.make_directory(place.parent)
+                try:
+                    os.rename(directory, place)
+                except OSError:
+                    if not place.exists():
+                        raise
+                    raise VcError(
+                        "conflict", item, "storing it", "another command has just stored one with this name", "run it again"
+                    ) from None
+                durable.sync_directory(place.parent)
         except OSError as error:
             raise VcError("backend", item, "writing into the store", str(error), "see df and the log of the vault host") from None
         finally:

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -114,6 +115,9 @@ Goldens = Mapping[str, Mapping[int, Golden]]
 Disks = Mapping[str, Mapping[str, Disk]]
 Snapshots = Mapping[str, Mapping[str, Mapping[str, DiskSnapshot]]]
 Isos = Mapping[str, Iso]
+# Entered when all is copied, which may have taken an hour, and left when it has its name.  A caller takes the registry's lock in it and
+# looks once more; what it raises throws the copy away.
+Settled = Callable[[], AbstractContextManager[None]]
 
 
 class Store(Protocol):
@@ -146,7 +150,7 @@ class Store(Protocol):
     def remove_golden(self, golden: Golden) -> None:
         """Remove a revision.  The caller has made sure that nobody uses it, and holds the registry's lock."""
 
-    def make_disk(self, cluster: str, node: str, golden: Golden, disk_mib: int) -> Disk:
+    def make_disk(self, cluster: str, node: str, golden: Golden, disk_mib: int, settled: Settled = nullcontext) -> Disk:
         """Clone a golden revision into generation 1 of a node's disk, grown to ``disk_mib`` (0: as large as the image)."""
 
     def grow_disk(self, disk: Disk, disk_mib: int) -> Disk:
@@ -155,8 +159,8 @@ class Store(Protocol):
     def remove_disk(self, disk: Disk) -> None:
         """Remove a disk with all generations.  As for ``grow_disk``; besides, it has no snapshot."""
 
-    def take_snapshot(self, disk: Disk, name: str) -> DiskSnapshot:
-        """Keep the disk's newest generation under a name.  VcError ``conflict`` when it has one of that name.  As for ``grow_disk``."""
+    def take_snapshot(self, disk: Disk, name: str, settled: Settled = nullcontext) -> DiskSnapshot:
+        """Keep the disk's newest generation under a name.  VcError ``conflict`` when it has one of that name."""
 
     def remove_snapshot(self, snapshot: DiskSnapshot) -> None:
         """Forget a snapshot.  As for ``grow_disk``."""

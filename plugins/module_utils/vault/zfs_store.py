@@ -30,7 +30,7 @@ from ..model.errors import VcError
 from . import durable, source_file
 from .iso_files import IsoFiles
 from .making import Making
-from .store import Disk, Disks, DiskSnapshot, Golden, Goldens, Iso, Isos, Snapshots
+from .store import Disk, Disks, DiskSnapshot, Golden, Goldens, Iso, Isos, Settled, Snapshots
 from .zfs import Zfs
 
 _GOLDEN, _DISK, _GENERATION, _SNAPSHOT = "hpc.vc:golden", "hpc.vc:disk", "hpc.vc:generation", "hpc.vc:snapshot"
@@ -117,7 +117,7 @@ class ZfsStore:
         self._zfs.destroy(f"goldens/{golden.ref}")
         self._drop_head(f"goldens/{golden.name}")
 
-    def make_disk(self, cluster: str, node: str, golden: Golden, disk_mib: int) -> Disk:
+    def make_disk(self, cluster: str, node: str, golden: Golden, disk_mib: int, settled: Settled = contextlib.nullcontext) -> Disk:
         disk = Disk(cluster, node, 1, max(disk_mib, golden.size_mib), golden.ref)
         wanted = {_DISK: _about(disk)}
         # Of two at once, the second would take the first one's clone for one that a killed command has left.
@@ -125,8 +125,15 @@ class ZfsStore:
             self._zfs.create(f"disks/{cluster}")
             if not self._zfs.clone(f"goldens/{golden.ref}", _head(disk), {"canmount": "off", **wanted}, [lock]):
                 self._finish(disk, golden, wanted[_DISK])
-            if not self._zfs.snapshot(f"{_head(disk)}@gen1", {_GENERATION: "1"}, [lock]):
-                raise _made_already(disk.item)
+            try:
+                with settled():
+                    if not self._zfs.snapshot(f"{_head(disk)}@gen1", {_GENERATION: "1"}, [lock]):
+                        raise _made_already(disk.item)
+            except VcError:
+                # Refused where it is a disk by now.
+                with contextlib.suppress(VcError):
+                    self._zfs.destroy(_head(disk))
+                raise
         return disk
 
     def grow_disk(self, disk: Disk, disk_mib: int) -> Disk:
@@ -147,12 +154,13 @@ class ZfsStore:
         with contextlib.suppress(VcError):
             self._zfs.destroy(f"disks/{disk.cluster}")
 
-    def take_snapshot(self, disk: Disk, name: str) -> DiskSnapshot:
+    def take_snapshot(self, disk: Disk, name: str, settled: Settled = contextlib.nullcontext) -> DiskSnapshot:
         kept = DiskSnapshot(disk.cluster, disk.node, name, disk.generation, disk.disk_mib, disk.image)
         about = _encoded({"generation": kept.generation, "disk_mib": kept.disk_mib, "image": kept.image}, kept.item)
         self._zfs.create("snapshots")
-        if not self._zfs.clone(f"{_head(disk)}@gen{disk.generation}", _kept(kept), {"canmount": "off", _SNAPSHOT: about}):
-            raise _made_already(kept.item)
+        with settled():
+            if not self._zfs.clone(f"{_head(disk)}@gen{disk.generation}", _kept(kept), {"canmount": "off", _SNAPSHOT: about}):
+                raise _made_already(kept.item)
         return kept
 
     def remove_snapshot(self, snapshot: DiskSnapshot) -> None:

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.applier.clusters import ClusterActions
-from ansible_collections.hpc.virtual_cluster.plugins.module_utils.command import Commands
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.command import Commands, Result
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model.cluster import Cluster
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault import durable
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.iscsi import Exports
@@ -126,6 +128,18 @@ class Site:
                 if name.count("/") > 2 and (where == "local" or key == "creation"):
                     found[line] = (b"", 0)
         return found
+
+
+def before_the_first_copy(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """Do something when the first command is about to copy or clone what was looked at."""
+    real, once = Commands.run, [happens]
+
+    def run(commands: Commands, argv: Sequence[str], **others: Any) -> Result:
+        if once and (argv[0] in ("cp", "qemu-img") or argv[:2] == ["zfs", "clone"]):
+            once.pop()()
+        return real(commands, argv, **others)
+
+    monkeypatch.setattr(Commands, "run", run)
 
 
 def definition(name: str = "vc1", **changes: Any) -> dict[str, Any]:

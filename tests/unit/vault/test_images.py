@@ -20,7 +20,7 @@ from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault import s
 
 from tests.unit.hostile import every_hostile
 from tests.unit.refusal import refused
-from tests.unit.vault.site import MIB, Site, caller, definition
+from tests.unit.vault.site import MIB, Site, before_the_first_copy, caller, definition
 
 
 def golden(name: str = "debian12", **changes: Any) -> dict[str, Any]:
@@ -243,6 +243,41 @@ def test_snapshots(vault: Vault) -> None:
     assert vault.run(snapshot("before", state="absent"), snapshot("nosuch", state="absent"))[0] == ["remove"]
     assert vault.run(snapshot("other", state="absent"))[0] == ["remove"]
     assert vault.run(disk("disk0", state="absent"))[0] == ["remove"]
+
+
+def test_a_disk_that_took_long_is_thrown_away_if_it_is_to_be_another_by_now(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, _shown = vault.plan(disk("disk0"), disk("disk1"))
+
+    def change_hands() -> None:
+        # Nobody waits for a copy.
+        with vault.site.registry.lock("another", timeout=1):
+            pass
+        vault.site.clusters.apply_absent(vault.site.clusters.plan_absent("vc1"))
+
+    before_the_first_copy(monkeypatch, change_hands)
+    failed = vault.apply(plan, disk("disk0"))
+    assert {name: error.code for name, error in failed.items()} == {"vc1/disk0": "unknown", "vc1/disk1": "unknown"}
+    assert vault.site.store.disks() == {}
+    vault.site.define(definition())
+    plan, _shown = vault.plan(disk("disk0"))
+    vault.run(golden(source=source(vault.site, "other", b"other")))
+    assert vault.apply(plan, disk("disk0"))["vc1/disk0"].code == "conflict"
+    assert vault.run(disk("disk0"))[1][0]["image"] == "debian12@r2"
+
+
+def test_a_snapshot_is_copied_while_others_work(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    vault = Vault(site)
+    vault.run(disk("disk0"), disk("disk1"))
+    plan, _shown = vault.plan(snapshot("new"), snapshot("new", node="disk1"))
+    # Its lease is given at once, and then it is no snapshot of what its node will have written.
+    before_the_first_copy(monkeypatch, lambda: site.lease("disk0"))
+    assert {name: error.code for name, error in vault.apply(plan, snapshot("new")).items()} == {"vc1/disk0@new": "leased"}
+    assert {node: list(held) for node, held in site.store.snapshots()["vc1"].items()} == {"disk1": ["new"]}
+    plan, _shown = vault.plan(snapshot("later", node="disk1"))
+    before_the_first_copy(monkeypatch, lambda: vault.run(disk("disk1", size="8MiB")))
+    assert vault.apply(plan, snapshot("later"))["vc1/disk1@later"].code == "conflict"
+    assert list(site.store.snapshots()["vc1"]["disk1"]) == ["new"]
+    assert vault.run(snapshot("later", node="disk1"))[1][0]["disk_mib"] == 8
 
 
 def test_no_snapshot_of_what_the_vault_does_not_have(vault: Vault) -> None:

@@ -15,7 +15,7 @@ from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.registry
 
 from tests.unit.hostile import every_hostile, every_not_text
 from tests.unit.refusal import refused
-from tests.unit.vault.site import BOOTS, MemoryTgtd, Site, caller, definition, job
+from tests.unit.vault.site import BOOTS, MemoryTgtd, Site, before_the_first_copy, caller, definition, job
 
 
 def code(answer: dict[str, Any], node: str) -> str:
@@ -132,9 +132,50 @@ def test_who_may_lease(site: Site) -> None:
     assert code(site.lease("compute0", user="member", account="PHYSICS"), "compute0") == "ok"
     refused("forbidden", site.lease, "compute1", user="otheruser")
     refused("forbidden", site.lease, "compute1", account="chemistry")
-    refused("unknown", site.lease, "compute1", cluster="vc9")
+    # In the same words whether it exists or not, and none of the others is named.
+    stranger = refused("forbidden", site.lease, "compute1", user="otheruser")
+    assert refused("forbidden", site.lease, "compute1", user="otheruser", cluster="vc9").to_dict() == {**stranger.to_dict(), "item": "vc9"}
+    assert "vc1" not in str(refused("forbidden", site.lease, "compute1", cluster="vc9"))
+    frontend = {"cluster": "vc9", "nodes": ["frontend"], "holder": {"kind": "frontend", "boot_id": BOOTS[0]}}
+    assert "vc1" not in str(refused("unknown", site.leases.lease, caller("fe1"), frontend))
     answer = site.lease("frontend", "nobody", "compute1")
     assert (code(answer, "frontend"), code(answer, "nobody"), code(answer, "compute1")) == ("forbidden", "unknown", "ok")
+
+
+PERSISTENT = {"nodes": "disk[0-1]", "cpus": 1, "memory": "512MiB", "source": {"image": "debian12"}, "persistent": True}
+
+
+def test_a_disk_that_took_long_is_not_the_next_owners(any_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cluster is removed while its disk is copied, and somebody else defines one of that name, from an image of his own."""
+    any_site.store.import_golden("other", 1, str(any_site.image(b"other")), "raw")
+
+    def change_hands() -> None:
+        any_site.clusters.apply_absent(any_site.clusters.plan_absent("vc1"))
+        any_site.define(definition(owner="other", computes=[{**PERSISTENT, "source": {"image": "other"}}]))
+
+    before_the_first_copy(monkeypatch, change_hands)
+    refused("forbidden", any_site.lease, "disk0")
+    assert any_site.store.disks() == {}
+    assert any_site.lease("disk0", user="other")["nodes"]["disk0"]["node"]["image"] == "other@r1"
+
+
+@pytest.mark.parametrize(
+    ("change", "then"),
+    [({"source": {"image": "other"}}, "other@r1"), ({"disk": "8MiB"}, "debian12@r1"), ({"persistent": False}, "debian12@r1")],
+)
+def test_a_disk_that_is_to_be_another_by_now_is_not_kept(
+    any_site: Site, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], then: str
+) -> None:
+    any_site.store.import_golden("other", 1, str(any_site.image(b"other")), "raw")
+    wanted = definition(computes=[{**PERSISTENT, **change}])
+    any_site.define(definition(computes=[PERSISTENT]))
+    before_the_first_copy(monkeypatch, lambda: any_site.define(wanted))
+    first = any_site.lease("disk0")
+    assert any_site.store.disks() == {}
+    assert code(first, "disk0") == ("unknown" if change.get("persistent", True) else "ok")
+    granted = any_site.lease("disk0")["nodes"]["disk0"]
+    assert (granted["ok"], granted["node"]["image"]) == (True, then)
+    assert granted["export"]["size_mib"] == (8 if "disk" in change else 2)
 
 
 def test_release(any_site: Site) -> None:

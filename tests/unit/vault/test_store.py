@@ -12,33 +12,19 @@ import signal
 import struct
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-from ansible_collections.hpc.virtual_cluster.plugins.module_utils.command import Commands, Result
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model.errors import VcError
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault import qcow2, source_file
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.store import Golden, find_golden
 
 from tests.unit.refusal import refused
-from tests.unit.vault.site import MIB, Site
+from tests.unit.vault.site import MIB, Site, before_the_first_copy
 
 needs_qemu_img = pytest.mark.skipif(shutil.which("qemu-img") is None, reason="no qemu-img on this machine")
-
-
-def while_it_is_read(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], None]) -> None:
-    """Do something when the first command is about to read a source."""
-    real, once = Commands.run, [happens]
-
-    def run(commands: Commands, argv: Sequence[str], **others: Any) -> Result:
-        if argv[0] in ("cp", "qemu-img") and once:
-            once.pop()()
-        return real(commands, argv, **others)
-
-    monkeypatch.setattr(Commands, "run", run)
 
 
 def qemu_img(*argv: str) -> None:
@@ -105,7 +91,7 @@ def test_a_header_that_is_exchanged_after_it_was_looked_at_is_refused(
         source.write_bytes(harmful.read_bytes())
         os.utime(source, ns=(was.st_atime_ns, was.st_mtime_ns))
 
-    while_it_is_read(monkeypatch, exchange)
+    before_the_first_copy(monkeypatch, exchange)
     refused("invalid", site.store.import_golden, "debian12", 1, str(source), "qcow2")
     assert site.content() == {}
 
@@ -235,7 +221,7 @@ def test_isos(empty_site: Site, tmp_path: Path) -> None:
 def test_a_file_that_changes_under_the_import(empty_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     site = empty_site
     source = str(site.image())
-    while_it_is_read(monkeypatch, lambda: os.utime(source))
+    before_the_first_copy(monkeypatch, lambda: os.utime(source))
     refused("conflict", site.store.import_golden, "debian12", 1, source, "raw")
     assert site.store.goldens() == {}
     assert site.content() == {}
