@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -133,6 +134,22 @@ def test_hostile_text_stays_inside_json() -> None:
     text = documents.documents(spoilt, spoilt.node("compute0"))["user-data"].decode("ascii")
     (root,) = json.loads(text.partition("\n")[2])["users"]
     assert root["ssh_authorized_keys"][-1] == spoilt.ssh_public_key
+
+
+def test_the_seed_is_on_disk_before_whoever_notes_that_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frontend's record has its digest; after a power cut the frontend starts from what the disk has."""
+    path = tmp_path / "seed.iso"
+    synced: list[tuple[str, int, bool]] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        real(descriptor)
+        synced.append((os.readlink(f"/proc/self/fd/{descriptor}"), os.fstat(descriptor).st_size, path.exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    seed.write_seed(str(path), cluster().to_dict(), "frontend")
+    assert synced[0] == (f"{path}.new", path.stat().st_size, False)
+    assert [(place, there) for place, _size, there in synced[1:]] == [(str(tmp_path), True)]
 
 
 def test_what_a_kept_disk_needs_to_outlive_a_power_loss_in_its_first_start() -> None:
