@@ -9,7 +9,7 @@ from typing import Any
 
 from ..model.errors import VcError
 from ..model.names import shown
-from ..vault.lease_record import Lease
+from ..vault.lease_record import Lease, save_or_break
 
 STATES = ("present", "absent")
 _SHOWN = 5
@@ -43,8 +43,8 @@ def refuse_leased(lease: Lease, tried: str) -> None:
         return
     if lease.exported:
         raise VcError("leased", lease.item, tried, f"held by {lease.holder}", "end that first")
-    remedy = f"bring home or drop what is in the spool of {lease.holder.host}, or vc-vault break {lease.cluster} {lease.node} --reason TEXT"
-    raise VcError("not_flushed", lease.item, tried, f"changes of {lease.holder} are not in the vault", remedy)
+    detail = f"changes of {lease.holder} are not in the vault"
+    raise VcError("not_flushed", lease.item, tried, detail, save_or_break(lease, lease.holder))
 
 
 def listed(names: Collection[str]) -> str:

@@ -178,8 +178,9 @@ def take(lease: Lease, holder: Holder, epoch_floor: int, now: str) -> Lease:
     present = lease.holder
     tried = f"giving it to {holder}"
     if present is not None and lease.state == NodeState.FLUSHING.value:
-        remedy = f"bring home or drop the changes in the spool of {present.host}, or on the vault host: {_break(lease)}"
-        raise VcError("not_flushed", lease.item, tried, f"its disk has changes of {present} that are not in the vault", remedy)
+        raise VcError(
+            "not_flushed", lease.item, tried, f"its disk has changes of {present} that are not in the vault", save_or_break(lease, present)
+        )
     if present is not None and present.identity == holder.identity:
         if (present.address, present.portal) == (holder.address, holder.portal):
             return lease
@@ -234,6 +235,12 @@ def reported(lease: Lease, host: str, epoch: int, state: NodeState, now: str) ->
     if lease.state == NodeState.FLUSHING.value:
         raise VcError("not_flushed", lease.item, f"recording state {state.value}", "the lease was already given back", "nothing to do")
     return held if held.state == state.value else replace(held, state=state.value, state_since=now)
+
+
+def save_or_break(lease: Lease, holder: Holder) -> str:
+    """The way out for a node whose changes are in its host's spool: in this release none leads them home."""
+    entry = f"/var/lib/vc-scratch/spool/{lease.cluster}.{lease.node}.{lease.epoch}"
+    return f"save what is needed from {entry} on {holder.host}; then give them up, on the vault host: {_break(lease)}"
 
 
 def _held(lease: Lease, host: str, epoch: int, tried: str) -> Lease:
