@@ -71,7 +71,7 @@ options:
         description: Memory, such as V(4GiB).
         type: str
       disk:
-        description: Size of its disk, such as V(40GiB). Left out, that of its image.
+        description: Size of its disk, such as V(40GiB). Left out, that of its image. One that is there does not grow.
         type: str
       source:
         description: Where its disk comes from.
@@ -118,7 +118,9 @@ options:
         description: Memory of each, such as V(8GiB).
         type: str
       disk:
-        description: Size of the disk of each, such as V(20GiB). Left out, that of the image.
+        description:
+          - Size of the disk of each, such as V(20GiB). Left out, that of the image.
+          - One that is there is grown with M(hpc.virtual_cluster.image_vault) before its definition is.
         type: str
       source:
         description: Where the disk comes from.

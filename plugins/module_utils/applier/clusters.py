@@ -41,8 +41,8 @@ class ClusterActions:
         if current is None:
             self._refuse_remains(parsed.name)
         others = [cluster for name, cluster in snapshot.clusters.items() if name != parsed.name]
-        claims, disks = self._registry.claims(snapshot), self._store.disks().get(parsed.name, {})
-        item, cluster = plan_cluster(parsed, current, others, claims, self._held(parsed.name), disks=set(disks))
+        disks = {node: disk.disk_mib for node, disk in self._store.disks().get(parsed.name, {}).items()}
+        item, cluster = plan_cluster(parsed, current, others, self._held(parsed.name), disks=disks)
         kept = {node.name for node in cluster.nodes if node.persistent}
         self._refuse_disks(parsed.name, kept, "remove the disk with image_vault first, or keep the node")
         return Plan((item,)), cluster

@@ -21,18 +21,13 @@ _CHANGE = "changing it"
 _CHANGEABLE = ("cpus", "memory_mib", "disk_mib", "image", "persistent", "host", "public")
 
 
-# Kind (vni, pkey, mac) -> value as text -> who it was given to, a cluster or cluster/node.
-Claims = Mapping[str, Mapping[str, str]]
-
-
 def plan_cluster(
     definition: Definition,
     current: Optional[Cluster],
     others: Sequence[Cluster],
-    claims: Optional[Claims] = None,
     held: Collection[str] = (),
     first_vni: int = addresses.FIRST_VNI,
-    disks: Optional[Collection[str]] = None,
+    disks: Optional[Mapping[str, int]] = None,
 ) -> tuple[ItemPlan, Cluster]:
     """What has to be written so that the registry has this cluster, and the cluster as it will be.
 
@@ -40,16 +35,15 @@ def plan_cluster(
     ----------
     current : what is registered under this name, None for a new cluster
     others : all other registered clusters
-    claims : numbers given out, also to clusters that `others` does not show yet: ``{"vni": {"10001": "vc1"}, "mac": {"02:..": "vc1/n0"}}``
     held : names of this cluster's nodes that hold a lease
     first_vni : where giving out VNIs begins
-    disks : names of nodes whose disk exists already; None when unknown, then every persistent node is taken to have one
+    disks : node -> MiB, of those whose disk exists already; None when unknown, then every persistent node is taken to have what it asks for
 
     Raises VcError ``conflict`` (somebody else has that number or address, or it must not change) and ``in_use`` (held nodes are concerned).
     A new cluster's ``ssh_public_key`` is empty; who makes the key fills it in.
     """
     others = [other for other in others if other.name != definition.name]
-    taken = _given_out(others, claims or {})
+    taken = _given_out(others)
     if current is not None:
         _refuse_changes(definition, current, held, disks)
     cluster = Cluster(
@@ -79,7 +73,7 @@ def plan_removal(name: str, current: Optional[Cluster], held: Collection[str] = 
     return ItemPlan(name, "absent", (Action(name, "remove", {"nodes": len(current.nodes)}),), current.to_dict(), None)
 
 
-def _refuse_changes(definition: Definition, current: Cluster, held: Collection[str], disks: Optional[Collection[str]]) -> None:
+def _refuse_changes(definition: Definition, current: Cluster, held: Collection[str], disks: Optional[Mapping[str, int]]) -> None:
     """Changes of what guests, hosts or disks already rely on."""
     name = definition.name
     again = f"keep it as it is, or remove {name} and define it again"
@@ -103,7 +97,7 @@ def _refuse_changes(definition: Definition, current: Cluster, held: Collection[s
             continue
         _refuse_node_changes(name, node, wanted_nodes[node.name], node.name in held)
         if node.persistent and (disks is None or node.name in disks):
-            _refuse_disk_changes(name, node, wanted_nodes[node.name])
+            _refuse_disk_changes(name, node, wanted_nodes[node.name], node.disk_mib if disks is None else disks[node.name])
 
 
 def _refuse_node_changes(cluster: str, node: Node, wanted: NodeRequest, is_held: bool) -> None:
@@ -120,7 +114,7 @@ def _refuse_node_changes(cluster: str, node: Node, wanted: NodeRequest, is_held:
                 raise VcError("in_use", f"{item} {what}", _CHANGE, detail, "power it off first")
 
 
-def _refuse_disk_changes(cluster: str, node: Node, wanted: NodeRequest) -> None:
+def _refuse_disk_changes(cluster: str, node: Node, wanted: NodeRequest, size_mib: int) -> None:
     """Changes that an existing disk cannot follow: it was made from that image, with that size, and its content is somebody's work."""
     item = f"{cluster}/{node.name}"
     if wanted.image != node.image:
@@ -132,11 +126,17 @@ def _refuse_disk_changes(cluster: str, node: Node, wanted: NodeRequest) -> None:
         raise VcError(
             "conflict", f"{item} disk", _CHANGE, f"it has {node.disk_mib} MiB, {smaller} is asked for, and disks only grow", _AGAIN
         )
+    if wanted.disk_mib > max(node.disk_mib, size_mib):
+        # The disk is the store's, and a frontend's besides in use as long as it is there: it would be written down, and never come true.
+        remedy = f"while it is off: image_vault disks, cluster: {cluster}, node: {node.name}, size: {wanted.disk_mib}MiB; then define it"
+        if node.role == "frontend":
+            remedy = "keep it as it is; to begin anew with a larger one: vc_frontend state=absent remove_disk=true, then image_vault disks"
+        raise VcError("conflict", f"{item} disk", _CHANGE, f"its disk has {size_mib} MiB, {wanted.disk_mib} MiB is asked for", remedy)
 
 
-def _given_out(others: Sequence[Cluster], claims: Claims) -> dict[str, dict[str, str]]:
+def _given_out(others: Sequence[Cluster]) -> dict[str, dict[str, str]]:
     """Kind -> value -> holder, of everything that is not to be given out again."""
-    taken: dict[str, dict[str, str]] = {kind: dict(claims.get(kind, {})) for kind in ("vni", "pkey", "mac")}
+    taken: dict[str, dict[str, str]] = {kind: {} for kind in ("vni", "pkey", "mac")}
     for other in others:
         taken["vni"][str(other.network.vni)] = other.name
         taken["pkey"][other.pkey] = other.name
@@ -160,14 +160,12 @@ def _pkey(definition: Definition, current: Optional[Cluster], taken: Mapping[str
 
 
 def _number(cluster: str, what: str, asked: Optional[str], taken: Mapping[str, str], candidates: Iterator[str]) -> str:
-    """The number asked for, or what a killed run had claimed already, or the first free one."""
+    """The number asked for, or the first free one."""
     if asked is not None:
-        holder = taken.get(asked, cluster)
-        if holder != cluster:
-            raise _taken(cluster, what, asked, holder)
+        if asked in taken:
+            raise _taken(cluster, what, asked, taken[asked])
         return asked
-    claimed = next((value for value, holder in taken.items() if holder == cluster), None)
-    found = claimed or next((value for value in candidates if value not in taken), None)
+    found = next((value for value in candidates if value not in taken), None)
     if found is None:
         raise VcError("conflict", f"{cluster} {what}", _DEFINE, "none is free", "remove a cluster that is not needed")
     return found
@@ -177,7 +175,6 @@ def _nodes(
     definition: Definition, network: Network, current: Optional[Cluster], others: Sequence[Cluster], taken_macs: Mapping[str, str]
 ) -> tuple[Node, ...]:
     known = {node.name: node for node in current.nodes} if current else {}
-    foreign_macs = {mac: holder for mac, holder in taken_macs.items() if holder.partition("/")[0] != definition.name}
     foreign_public: dict[str, str] = {}
     for other in others:
         foreign_public.update((_ip(node.public), f"{other.name}/{node.name}") for node in other.nodes if node.public)
@@ -189,8 +186,8 @@ def _nodes(
         mac = request.mac or (known_node.mac if known_node else None)
         address = request.address or (known_node.address if known_node else None)
         if mac is not None:
-            if mac in foreign_macs or mac in macs:
-                raise _taken(item, "mac", mac, foreign_macs.get(mac) or macs[mac])
+            if mac in taken_macs or mac in macs:
+                raise _taken(item, "mac", mac, taken_macs.get(mac) or macs[mac])
             macs[mac] = item
         if address is not None:
             if address in spoken_for:
@@ -200,7 +197,7 @@ def _nodes(
             ip = _ip(request.public)
             if ip in foreign_public:
                 raise VcError("conflict", f"{item} public.address {ip}", _DEFINE, f"{foreign_public[ip]} has it", "choose another")
-    giving = _Giving(network, {node.index for node in known.values()}, {*foreign_macs, *macs}, set(spoken_for))
+    giving = _Giving(network, {node.index for node in known.values()}, {*taken_macs, *macs}, set(spoken_for))
     nodes = [_resolved(request, known.get(request.name), giving, network.vni) for request in definition.nodes]
     return tuple(sorted(nodes, key=lambda node: node.index))
 

@@ -158,7 +158,6 @@ def test_what_was_explicit_once_stays_when_it_is_no_longer_written() -> None:
         ({"computes__0__memory": "1GiB"}, [("change_node", "compute0"), ("change_node", "compute1")]),
         ({"computes__0__source": {"image": "debian12@r2"}}, [("change_node", "compute0"), ("change_node", "compute1")]),
         ({"computes__0__persistent": True}, [("change_node", "compute0"), ("change_node", "compute1")]),
-        ({"frontend__disk": "9GiB"}, [("change_node", "frontend")]),
         ({"frontend__host": "fe2"}, [("change_node", "frontend")]),
         ({"frontend__public": ...}, [("change_node", "frontend")]),
         ({"members": ["anna"]}, [("change", ["members"])]),
@@ -210,11 +209,27 @@ def test_a_persistent_computes_disk_is_not_dropped() -> None:
     assert refused("conflict", plan, changed(computes=[computes("n1")]), before).item == "vc1/n1 persistent"
 
 
-@pytest.mark.parametrize("changes", [{"frontend__source": {"image": "debian13"}}, {"frontend__disk": "4GiB"}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{"frontend__source": {"image": "debian13"}}, {"frontend__disk": "4GiB"}, {"frontend__disk": "9GiB"}], ids=str
+)
 def test_before_its_disk_is_made_a_persistent_node_may_change(changes: dict[str, Any]) -> None:
     before = define(changed())
-    assert plan(changed(**changes), before, disks=set())[0].actions
-    refused("conflict", plan, changed(**changes), before, disks={"frontend"})
+    assert plan(changed(**changes), before, disks={})[0].actions
+    refused("conflict", plan, changed(**changes), before, disks={"frontend": 8192})
+
+
+def test_a_disk_that_is_there_is_grown_in_the_store_first() -> None:
+    before = define(changed(computes=[computes("n1", persistent=True, disk="4GiB")]))
+    larger = changed(computes=[computes("n1", persistent=True, disk="6GiB")])
+    error = refused("conflict", plan, larger, before, disks={"n1": 4096})
+    assert (error.item, "4096 MiB" in error.detail) == ("vc1/n1 disk", True)
+    assert "image_vault disks, cluster: vc1, node: n1, size: 6144MiB" in error.remedy
+    planned, after = plan(larger, before, disks={"n1": 6144})
+    assert (verbs(planned), after.node("n1").disk_mib) == ([("change_node", "n1")], 6144)
+    # Grown beyond the definition, or not as large as it: what does not change is not refused.
+    for size in (4096, 5000, 8192):
+        assert plan(larger, after, disks={"n1": size})[0].actions == ()
+    assert "remove_disk" in refused("conflict", plan, changed(frontend__disk="9GiB"), define(changed()), disks={"frontend": 8192}).remedy
 
 
 # ---- leases ----
@@ -285,21 +300,6 @@ def test_the_same_addresses_in_two_clusters_are_no_overlap() -> None:
     assert numbers(define(changed(name="vc2", frontend__public=...), first))["compute0"][3] == numbers(first)["compute0"][3]
 
 
-def test_claims_count_as_given_out() -> None:
-    claims = {"vni": {"10001": "vc9"}, "pkey": {"0x0001": "vc9"}, "mac": {"02:00:27:12:00:01": "vc9/n1"}}
-    cluster = define(changed(), claims=claims)
-    assert (cluster.network.vni, cluster.pkey) == (10002, "0x0002")
-    assert cluster.node("compute0").mac == "02:00:27:12:00:02"
-    assert refused("conflict", define, changed(network={"vni": 10001}), claims=claims).detail == "vc9 has it"
-
-
-def test_a_killed_run_goes_on_with_what_it_had_claimed() -> None:
-    claims = {"vni": {"10007": "vc1"}, "pkey": {"0x0009": "vc1"}, "mac": {"02:00:27:17:00:01": "vc1/compute0"}}
-    cluster = define(changed(), claims=claims)
-    assert (cluster.network.vni, cluster.pkey) == (10007, "0x0009")
-    assert cluster.node("compute0").mac == "02:00:27:17:00:01"
-
-
 def test_an_explicit_mac_of_a_foreign_range_is_stepped_round() -> None:
     first = define(changed(computes=[computes("n1", macs=["02:00:27:12:00:01"])]))
     second = define(changed(name="vc2", frontend__public=...), first)
@@ -308,8 +308,9 @@ def test_an_explicit_mac_of_a_foreign_range_is_stepped_round() -> None:
 
 
 def test_full_pools_are_told() -> None:
-    pkeys = {f"0x{number:04x}": "vc9" for number in range(1, 0x7FFF)}
-    assert "network.pkey" in refused("conflict", define, changed(), claims={"pkey": pkeys}).item
+    one = define(changed(name="vc2", frontend__public=...))
+    others = [dataclasses.replace(one, pkey=f"0x{number:04x}") for number in range(1, 0x7FFF)]
+    assert "network.pkey" in refused("conflict", define, changed(), *others).item
     assert "network.vni" in refused("conflict", define, changed(), first_vni=2**24).item
 
 
