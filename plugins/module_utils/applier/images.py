@@ -69,10 +69,7 @@ class ImageActions:
                     request = images.GoldenRequest(name, "absent", revision=revision)
                     item, _shown = images.plan_golden(request, goldens, None, self._users(goldens))
                     if item.actions:
-                        if set(goldens[name]) == {revision}:
-                            # First: another image that is given this name later is another image.
-                            self._registry.put_access(name, ())
-                        self._store.remove_golden(goldens[name][revision])
+                        self._remove_golden(goldens, name, revision)
                         done(action)
             except VcError as error:
                 failures[action.item] = error
@@ -111,6 +108,20 @@ class ImageActions:
             except VcError as error:
                 failures[action.item] = error
         return failures
+
+    def _remove_golden(self, goldens: Goldens, name: str, revision: int) -> None:
+        """Remove a revision, with the last one the access list as well."""
+        last = set(goldens[name]) == {revision}
+        granted = self._registry.access().get(name, ())
+        if last:
+            # First: another image that is given this name later is another image.
+            self._registry.put_access(name, ())
+        try:
+            self._store.remove_golden(goldens[name][revision])
+        except (VcError, OSError):
+            if last and revision in self._store.goldens().get(name, {}):
+                self._registry.put_access(name, granted)
+            raise
 
     @contextlib.contextmanager
     def _still(self, action: Action) -> Iterator[None]:

@@ -15,7 +15,7 @@ from ansible_collections.hpc.virtual_cluster.plugins.module_utils.applier.isos i
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.applier.snapshots import SnapshotActions
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model.errors import VcError
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.planner import images, isos, snapshots
-from ansible_collections.hpc.virtual_cluster.plugins.module_utils.planner.plan import Plan
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.planner.plan import Action, Plan
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault import source_file
 
 from tests.unit.hostile import every_hostile
@@ -131,6 +131,26 @@ def test_who_may_use_an_image(vault: Vault) -> None:
     assert vault.run(golden("new", source=other))[1][0]["access"] == []
 
 
+def test_a_removal_that_fails_keeps_who_may_use_the_image(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = source(vault.site, "other", b"other")
+    vault.run(golden("new", source=other, access=["user:labuser"]))
+    before = vault.site.content()
+    plan, _shown = vault.plan(golden("new", state="absent"))
+
+    def busy(*_arguments: object) -> None:
+        raise VcError("in_use", "new@r1", "removing it", "dataset is busy", "see zfs list")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(vault.site.store), "remove_golden", busy)
+        done: list[Action] = []
+        assert vault.actions.apply_goldens(plan.actions, done.append)["new"].code == "in_use"
+    assert done == []
+    assert {place: kept for place, (kept, _when) in vault.site.content().items()} == {
+        place: kept for place, (kept, _when) in before.items()
+    }
+    assert vault.run(golden("new", state="absent"))[0] == ["remove"]
+
+
 @every_hostile
 def test_nobody_with_a_hostile_name_may_use_an_image(hostile: str) -> None:
     for entry in (hostile, f"user:{hostile}", f"account:{hostile}"):
@@ -213,6 +233,19 @@ def test_disks(vault: Vault) -> None:
     assert vault.codes(disk("disk1", size="1MiB"), disk("disk1x"), disk("compute0")) == ["conflict", "unknown", "invalid"]
     assert vault.codes(disk("n0", cluster="vc2"), disk("disk1", image="nothing")) == ["unknown", "unknown"]
     assert vault.run(disk("disk0", state="absent"), disk("disk1", state="absent"))[0] == ["remove"]
+
+
+def test_a_larger_disk_comes_true_before_it_is_defined(vault: Vault) -> None:
+    group = {"nodes": "disk0", "cpus": 1, "memory": "512MiB", "source": {"image": "debian12"}, "persistent": True}
+    vault.site.define(definition(computes=[group]))
+    vault.run(disk("disk0"))
+    before = vault.site.content()
+    larger = definition(computes=[{**group, "disk": "8MiB"}])
+    assert "2 MiB" in refused("conflict", vault.site.define, larger).detail
+    assert vault.site.content() == before
+    assert vault.run(disk("disk0", size="8MiB"))[0] == ["grow"]
+    vault.site.define(larger)
+    assert vault.site.lease("disk0")["nodes"]["disk0"]["export"]["size_mib"] == 8
 
 
 def test_a_disk_in_use_is_left_alone(vault: Vault) -> None:
