@@ -27,7 +27,7 @@ from ..model.addresses import tap_name
 from ..model.cluster import Cluster
 from ..model.errors import VcError
 from ..overlay import ports
-from ..planner.frontend import Facts, Wish
+from ..planner.frontend import Facts, Wish, other_definition
 from ..planner.plan import Action, Done
 from ..vault.client import VaultClient
 from .record import Files, Record, digest, file_digest
@@ -79,6 +79,7 @@ class FrontendHost:
             differences=found,
             state="off" if domain is None else domain.state,
             autostart=domain is not None and domain.autostart,
+            redefined=self._redefined(),
         )
 
     @contextlib.contextmanager
@@ -98,12 +99,10 @@ class FrontendHost:
     def apply(self, actions: Sequence[Action], done: Done) -> None:
         """Carry out the actions in their order; stops with the VcError of the first that fails.
 
-        ``conflict`` when the registry has another definition: what was handed on to us decides about addresses on the wire.
+        ``conflict`` when the registry has another definition.
         """
-        if self._registered is not None and Cluster.from_dict(self._registered) != self._wish.cluster:
-            tried = "preparing the frontend" if self._wish.present else "removing the frontend"
-            detail, remedy = "the registry has another definition of its cluster", "pass on what vc_cluster returns now"
-            raise VcError("conflict", self._wish.item, tried, detail, remedy)
+        if self._redefined():
+            raise other_definition(self._wish)
         for action in actions:
             getattr(self, f"_do_{action.verb}")(action)
             done(action)
@@ -215,6 +214,9 @@ class FrontendHost:
         self._registered = found.get("cluster")
         lease: dict[str, Any] = found.get("leases", {}).get(node, {})
         return lease
+
+    def _redefined(self) -> bool:
+        return self._registered is not None and Cluster.from_dict(self._registered) != self._wish.cluster
 
     def _ask_lease(self) -> dict[str, Any]:
         if self._grant is None:

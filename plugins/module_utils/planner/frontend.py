@@ -60,6 +60,7 @@ class Facts:
     differences : what is outdated in the domain
     state : of the domain, ``off`` when there is none
     autostart : of the domain
+    redefined : whether the registry has another definition of the cluster than the wish
     """
 
     host: str
@@ -75,6 +76,7 @@ class Facts:
     differences: tuple[str, ...] = ()
     state: str = "off"
     autostart: bool = False
+    redefined: bool = False
 
 
 def plan_frontend(wish: Wish, facts: Facts) -> ItemPlan:
@@ -140,6 +142,13 @@ def not_up(wish: Wish, facts: Facts, up: bool, waited: int, console: Path) -> Op
     return None
 
 
+def other_definition(wish: Wish) -> VcError:
+    """What was handed on decides about addresses on the wire and whose taps are removed."""
+    tried = "preparing the frontend" if wish.present else "removing the frontend"
+    detail, remedy = "the registry has another definition of its cluster", "pass on what vc_cluster returns now"
+    return VcError("conflict", wish.item, tried, detail, remedy)
+
+
 def _after(wish: Wish, facts: Facts) -> dict[str, Any]:
     return {
         "leased": True,
@@ -158,6 +167,9 @@ def _check(wish: Wish, facts: Facts) -> None:
     if wish.node.host != facts.host:
         remedy = f"run this on {wish.node.host}, or change frontend.host in the definition"
         raise VcError("conflict", wish.item, tried, f"the definition places it on {wish.node.host}, this host is {facts.host}", remedy)
+    if not wish.present and facts.redefined:
+        # To make one, the definition may just have been changed by the task before, which in check mode has not written it.
+        raise other_definition(wish)
     if facts.domain == "foreign":
         detail = f"libvirt has a domain {wish.domain} that is not this frontend"
         raise VcError("conflict", wish.item, tried, detail, f"look at `virsh dumpxml {wish.domain}`; rename or undefine it")

@@ -126,6 +126,7 @@ def test_the_disk_goes_last() -> None:
         (wish(present=False), replace(UP, state="suspended"), "in_use"),
         (wish(), replace(UP, host="fe2"), "conflict"),
         (wish(present=False), replace(UP, host="fe2"), "conflict"),
+        (wish(present=False, remove_disk=True), replace(UP, redefined=True, state="off"), "conflict"),
         (wish(), replace(UP, domain="foreign"), "conflict"),
         (wish(present=False, remove_disk=True), replace(UP, domain="foreign", state="off"), "conflict"),
         (wish(), replace(UP, lease_epoch=0), "stale_epoch"),

@@ -60,7 +60,6 @@ FRONTEND_TRIAL = Trial(
             "is not what the registry has, also to remove it",
             names="registry",
             also={"state": "absent"},
-            unforeseen=FIRST,
         ),
     ),
     guards=(Guard("it runs", "in_use", after=pull_the_plug),),
