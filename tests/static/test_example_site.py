@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.vars.reserved import get_reserved_names
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.inventory import source
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model import definition, noderange, units
 
@@ -38,7 +39,9 @@ NEW_SLURM = {
 
 def commands() -> list[str]:
     """Every command line that the page tells to type, with the example in place of the reader's own inventory."""
-    blocks = re.findall(r"(?ms)^```\n(.*?)^```", PRODUCTION) + re.findall(r"`(ansible-playbook [^`]+)`", PRODUCTION)
+    blocks = [text for kind, text in re.findall(r"(?ms)^```(\w*)\n(.*?)^```$", PRODUCTION) if not kind] + re.findall(
+        r"`(ansible-playbook [^`]+)`", PRODUCTION
+    )
     return [
         line.replace("INVENTORY", EXAMPLE.name) for block in blocks for line in block.splitlines() if line.startswith("ansible-playbook ")
     ]
@@ -122,6 +125,65 @@ def test_the_examples_virtual_clusters_are_accepted() -> None:
         computes = {node.name for node in clusters[wish["cluster"]].nodes if node.role == "compute"}
         assert set(noderange.expand(wish["nodes"])) <= computes
         units.parse_duration(wish["walltime"])
+
+
+FRONTEND = {"name": "vc1", "owner": "labuser", "account": "physics", "frontend": {"host": "fe1"}}
+REFUSED = [
+    (
+        {"vc_clusters": [{**FRONTEND, "frontend": {"host": "fe1.example.org"}}]},
+        r"vc1 frontend\.host fe1\.example\.org: .*use one of fe1, fe2",
+    ),
+    ({"vc_clusters": [{**FRONTEND, "colour": "red"}]}, "vc1: colour in vc_clusters means nothing"),
+    (
+        {"vc_clusters": [FRONTEND], "vc_computesets": [{"cluster": "vc1", "name": "a", "host": "n1"}]},
+        "vc1/a: host in vc_computesets means nothing",
+    ),
+    ({"vc_clusters": [FRONTEND], "vc_computesets": [{"cluster": "vc2", "name": "a"}]}, "vc2/a: vc_clusters has no cluster vc2"),
+]
+
+
+@pytest.mark.parametrize(("wish", "refusal"), REFUSED, ids=["host", "word", "word of a set", "set"])
+def test_a_wish_that_would_come_to_nothing_is_refused_before_the_first_module(wish: dict[str, Any], refusal: str) -> None:
+    argv = [
+        "ansible-playbook",
+        "-i",
+        str(EXAMPLE),
+        "-e",
+        json.dumps(wish),
+        "--tags",
+        "networks",
+        str(ROOT / "playbooks" / "comet.yml"),
+        *HERE,
+    ]
+    done = subprocess.run(argv, cwd=ROOT, env=environment(**QUIET), capture_output=True, text=True, check=False)
+    said = " ".join((done.stdout + done.stderr).split())
+    assert re.search(refusal, said), said
+    assert re.findall(r"changed=(\d+) +unreachable=0 +failed=(\d)", said) == [("0", "1")]
+    assert "Define virtual clusters" not in said
+
+
+def test_sets_are_handed_on_with_all_that_the_module_takes() -> None:
+    plays = yaml.safe_load((ROOT / "playbooks" / "comet.yml").read_text(encoding="utf-8"))
+    (task,) = [task for play in plays for task in play["tasks"] if "hpc.virtual_cluster.vc_computeset" in task]
+    (known,) = [
+        task["vars"]["known"] for play in plays for task in play["tasks"] if "with a word" in task["name"] and "computeset" in task["name"]
+    ]
+    module = yaml.safe_load((ROOT / "plugins/modules/vc_computeset.py").read_text(encoding="utf-8").split('r"""')[1].split('"""')[0])
+    of_machines = {"vms", "cpus", "memory", "ssh_authorized_keys"}
+    assert set(known) == set(task["hpc.virtual_cluster.vc_computeset"]) == set(module["options"]) - of_machines
+
+
+@pytest.mark.parametrize("name", ["site", "comet"])
+def test_the_documented_tags_are_those_of_the_playbook(name: str) -> None:
+    listed = check("ansible-playbook", "--list-tags", "-i", str(EXAMPLE), str(ROOT / "playbooks" / f"{name}.yml"), **QUIET)
+    tags = {tag for line in re.findall(r"TAGS: \[(.*)\]", listed) for tag in re.split(r",\s*", line) if tag} - {"always"}
+    assert tags == set(re.findall(r"`(\w+)`", re.findall(rf"(?s)`{name}` takes (?:tags )?(.*?)[.;]", PRODUCTION)[0]))
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda path: path.stem)
+def test_no_variable_has_a_name_of_ansibles_own(playbook: pathlib.Path) -> None:
+    asked = set(re.findall(r"(?<![.\w])(\w+)(?: is defined| \| default\()", playbook.read_text(encoding="utf-8")))
+    assert not asked & set(get_reserved_names())
 
 
 def test_the_documented_inventory_of_nodes_is_accepted() -> None:

@@ -80,7 +80,9 @@ def test_every_line_of_the_status_table_is_held_by_a_test(claim: proofs.Claim) -
     assert not (claim.tests and claim.state.startswith("not yet"))
     for test in claim.tests:
         assert proofs.proves(test)
-        assert any(re.match(rf"{re.escape(word)}(?:/|::|$)", test) for word in run.split() if word.startswith("tests/")), f"nobody runs {test}"
+        assert any(re.match(rf"{re.escape(word)}(?:/|::|$)", test) for word in run.split() if word.startswith("tests/")), (
+            f"nobody runs {test}"
+        )
 
 
 def test_the_status_table_is_read_whole() -> None:
