@@ -7,13 +7,14 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from tests.lab import in_process
-from tests.lab.host import KEYS, attempt, finished, on
-from tests.lab.virtual_cluster import VAULT_HOST, VirtualCluster, cancel_all, define, forget
+from tests.lab.host import KEYS, attempt, command, finished, on
+from tests.lab.virtual_cluster import VAULT_HOST, VirtualCluster, awaited, cancel_all, define, forget
 
 ADDRESSES = {"head": "10.77.0.10", "fe1": "10.77.0.20"}
 NAME, OTHER = "gated", "foreign"
@@ -89,6 +90,53 @@ def test_a_member_starts_switches_and_ends_a_set_as_its_owner(gated: VirtualClus
     ended = ask("olga", "terminate", name="set")
     assert code(ended) == "", ended
     assert attempt("head", "squeue", "-h", "-j", str(job), "-o", "%T").stdout.strip() in ("", "COMPLETED")
+
+
+EACH, COMMON = 8, 40
+# Takes what is left of the places that owners and members have together, as calls of theirs would.
+TAKE = """
+import contextlib, fcntl, os, sys
+handle = os.open("/run/vc-gate/calls", os.O_RDWR)
+for number in range(int(sys.argv[1])):
+    with contextlib.suppress(OSError):
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, number)
+print("taken", flush=True)
+sys.stdin.read()
+"""
+
+
+def waiting_helpers() -> int:
+    units = on("head", "systemctl", "list-units", "--plain", "--no-legend", "--state=active", "vc-gate@*.service")
+    return len(units.splitlines())
+
+
+@pytest.fixture
+def stuck(gated: VirtualCluster) -> Iterator[None]:
+    """All of anna's places are taken by calls that wait for a set that does not start."""
+    on("head", "scontrol", "create", "partitionname=closed", "nodes=hv1", "state=down")
+    ask("anna", "start", name="stuck", nodes="compute1", walltime="1h", partition="closed", wait=False)
+    with ThreadPoolExecutor(EACH) as pool:
+        start = {"name": "stuck", "nodes": "compute1", "walltime": "1h", "partition": "closed", "wait_timeout": 120}
+        calls = [pool.submit(ask, "anna", "start", **start) for _number in range(EACH)]
+        try:
+            awaited(lambda: waiting_helpers() == EACH, "all of them are being served", 30)
+            yield
+        finally:
+            cancel_all(gated)
+            assert {code(call.result()) for call in calls} <= {"backend", "timeout"}
+            on("head", "scontrol", "delete", "partitionname=closed")
+
+
+def test_a_member_who_waits_keeps_nobody_else_out(gated: VirtualCluster, stuck: None) -> None:
+    refusal = ask("anna", "status")["error"]
+    assert (refusal["code"], refusal["item"]) == ("in_use", "anna")
+    assert code(ask("labuser", "status")) == ""
+    take = command("head", "/usr/bin/python3", "-c", TAKE, str(COMMON))
+    with subprocess.Popen(take, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as full:
+        assert full.stdout is not None
+        assert full.stdout.readline() == "taken\n"
+        assert code(ask("labuser", "status")) == "in_use"
+        assert code(ask("olga", "terminate", name="stuck")) == ""
 
 
 @pytest.mark.parametrize(("verb", "user"), [(verb, user) for verb, may in MAY.items() for user in PEOPLE if user not in may])

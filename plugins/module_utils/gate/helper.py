@@ -17,6 +17,7 @@ import pwd
 import socket
 import struct
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ..agent.journal import Journal
@@ -27,7 +28,8 @@ from ..model.cluster import Cluster
 from ..model.errors import VcError
 from ..model.rights import insist
 from ..vault.client import VaultClient
-from .front import LARGEST_REQUEST
+from . import slots
+from .front import LARGEST_REQUEST, SOCKET
 from .requests import PLACES, Request, read_request
 
 ACCOUNT = "vc-gate"
@@ -35,13 +37,15 @@ _READ_SECONDS = 10.0
 # The request is text inside a JSON text.
 _LONGEST_LINE = 8 * LARGEST_REQUEST
 _CALL = "calling the gate"
+_DIRECTORY = Path(SOCKET).parent
 
 
 def authorized(vault: VaultClient, user: str, request: Request) -> Cluster:
-    """The cluster as the registry has it, if the user may do this to it; VcError ``forbidden`` otherwise."""
+    """The cluster as the registry has it, if the user may do this to it; VcError ``forbidden`` otherwise, ``in_use`` without room."""
     answer = vault.call("authorize", {"cluster": request.cluster, "user": user})
     cluster = Cluster.from_dict(answer["cluster"])
     insist(request.right(cluster), answer["roles"], user, cluster.name)
+    slots.take_common(_DIRECTORY, user, answer["roles"])
     return cluster
 
 
@@ -64,6 +68,7 @@ def become(owner: str) -> str:
 
 def serve(place: str, user: str, text: str) -> tuple[dict[str, Any], str]:
     """The answer, and what to write into the log."""
+    slots.take_own(_DIRECTORY, user)
     request = read_request(text)
     if request.verb not in PLACES[place]:
         where = next(other for other, verbs in PLACES.items() if request.verb in verbs)
