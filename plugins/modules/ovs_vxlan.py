@@ -226,7 +226,7 @@ class Networks:
         current = ovsdb.read(self._commands)
         present = [request.vni for request in self._requests if request.present]
         there = [network for network in current.networks if network.vni in present]
-        unpinned = [network.vni for network in there if not flows.installed(self._commands, network)]
+        unpinned = [network.vni for network in there if not flows.installed(network)]
         return planner.plan_networks(self._requests, self._host, taps.underlay(self._commands, self._host.local_ip), current, unpinned)
 
     def apply(self, actions: Sequence[Action], done: Done) -> Mapping[str, VcError]:
@@ -243,7 +243,7 @@ class Networks:
                 continue
             try:
                 ports.check_opened(network)
-                flows.install(self._commands, network)
+                flows.install(network)
             except VcError as error:
                 failures[action.item] = error
         return failures

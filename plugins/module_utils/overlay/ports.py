@@ -116,7 +116,7 @@ def state_of(commands: Commands, overlay_host: OverlayHost, port: Port) -> str:
     wanted = bridge.Wanted(network.cluster, network.vni, network.mtu, network.declared)
     # The bridge and tunnels of a declared network are for the one who declared it to repair: one drift is one change of one task.
     drifted = not network.declared and bool(bridge.changes(network, wanted, overlay_host))
-    return "outdated" if drifted or not flows.installed(commands, network) else "current"
+    return "outdated" if drifted or not flows.installed(network) else "current"
 
 
 def restore(commands: Commands) -> list[str]:
@@ -149,7 +149,7 @@ def restore(commands: Commands) -> list[str]:
             overlay = ovsdb.read(commands)
         whole = [network for network in overlay.networks if network.bridge not in damaged]
         for network in whole:
-            flows.install(commands, network)
+            flows.install(network)
         if damaged:
             detail = "; ".join(f"{error.item}: {error.detail}" for error in damaged.values())
             remedy = "detach and attach that port, then run `vc-overlay restore`; all other bridges have their flows"
@@ -203,7 +203,7 @@ def _pin(commands: Commands, vnis: Iterable[int], tap_names: Iterable[str]) -> N
         if network is None:
             raise VcError("backend", f"VNI {vni}", "preparing its network", "its bridge is gone again", "see `journalctl -u ovs-vswitchd`")
         check_opened(network, tap_names)
-        flows.install(commands, network)
+        flows.install(network)
 
 
 def check_opened(network: Network, tap_names: Iterable[str] = ()) -> None:
@@ -232,7 +232,7 @@ def _detach(commands: Commands, tap_names: Sequence[str]) -> None:
         overlay = ovsdb.read(commands)
         for network in overlay.networks:
             if network.vni in left:
-                flows.install(commands, network)
+                flows.install(network)
 
 
 def _reopen(commands: Commands, overlay: Overlay, ports: Sequence[Port]) -> None:

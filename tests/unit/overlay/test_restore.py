@@ -28,7 +28,7 @@ class Host:
         self.written: list[bridge.Section] = []
         monkeypatch.setattr(ports, "_LOCK", root / "overlay.lock")
         monkeypatch.setattr(ovsdb, "read", lambda _commands: Overlay(networks))
-        monkeypatch.setattr(flows, "install", lambda _commands, one: self.opened.append(one.bridge))
+        monkeypatch.setattr(flows, "install", lambda one: self.opened.append(one.bridge))
         monkeypatch.setattr(taps, "exists", lambda _tap: True)
         monkeypatch.setattr(taps, "guard", lambda _commands: None)
         monkeypatch.setattr(taps, "make", lambda _commands, _ports: None)
