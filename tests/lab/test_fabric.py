@@ -180,22 +180,46 @@ def test_a_partition_without_a_pkey_joins_another_and_is_refused(before: str) ->
     awaited(lambda: keys("hv1", A, D) == {A: {LIMITED}, D: {LIMITED}}, "both are gone", 10)
 
 
-def test_a_full_table_is_found_on_the_port_and_taken_back() -> None:
-    """OpenSM only logs it.  A good item of the same call stays, and one write and one reload carry 63 of them."""
+def test_a_full_table_is_found_on_the_port_before_anything_is_written() -> None:
+    """OpenSM would only log it.  One write and one reload carry 63 partitions."""
     many = [{"name": f"proof-{number}", "pkey": number, "guids": [D]} for number in range(0x600, 0x63F)]
     reloads = on(MANAGER, "journalctl", "-q", "-u", UNIT, "-o", "cat", "--grep=Reloaded").count("Reloaded")
     done(*many)
     assert on(MANAGER, "journalctl", "-q", "-u", UNIT, "-o", "cat", "--grep=Reloaded").count("Reloaded") == reloads + 1
     assert len(keys("hv1", D)[D]) == 64
-    (answer,) = calls([SECOND, FIRST], wait_timeout=1)
-    assert answer["failed"]
-    assert answer["error_code"] == "backend"
-    shown = [(one["name"], one["state"], one["changed"]) for one in answer["results"]]
-    assert shown == [("proof-b", "failed", False), ("proof-a", "present", True)]
-    assert f"port {D} lacks key 0x8502, its table of 64 keys is full" in answer["results"][0]["msg"]
-    assert "proof-b" not in infiniband.read()
-    assert keys("hv1", A, C) == {A: {LIMITED, "0x8501"}, C: {LIMITED}}
-    done(*gone("proof-a", *(str(one["name"]) for one in many)))
+    there = infiniband.read()
+    for check in (True, False):
+        (answer,) = calls([SECOND, FIRST], _ansible_check_mode=check)
+        assert [(one["name"], one["error_code"]) for one in answer["results"]] == [("proof-b", "conflict"), ("proof-a", "")]
+        assert f"port {D} has no place for another key, its table of 64 keys is full" in answer["msg"]
+        assert answer["changed"] is False
+    assert infiniband.read() == there
+    # The place that one leaves is the other's.
+    done(*gone("proof-1536"), SECOND)
+    assert len(keys("hv1", D)[D]) == 64
+    done(*gone("proof-b", *(str(one["name"]) for one in many)))
+
+
+def test_what_has_no_place_after_all_is_taken_back() -> None:
+    """An admin has filled the table in the file, which OpenSM has not read yet.  A good item of the same call stays.
+
+    Of new keys OpenSM first writes those with the lowest last byte.
+    """
+    admins = "".join(f"full{number}={number << 8:#06x} : {D}=full ;\n" for number in range(0x01, 0x40))
+    before = infiniband.read()
+    infiniband.write(f"{admins}{before}")
+    try:
+        (answer,) = calls([SECOND, FIRST], wait_timeout=1)
+        assert (answer["failed"], answer["error_code"]) == (True, "backend")
+        shown = [(one["name"], one["state"], one["changed"]) for one in answer["results"]]
+        assert shown == [("proof-b", "failed", False), ("proof-a", "present", True)]
+        assert f"port {D} lacks key 0x8502, its table of 64 keys is full" in answer["results"][0]["msg"]
+        assert "proof-b" not in infiniband.read()
+        assert keys("hv1", A, C) == {A: {LIMITED, "0x8501"}, C: {LIMITED}}
+    finally:
+        infiniband.write(infiniband.read().replace(admins, ""))
+        infiniband.reload()
+    done(*gone("proof-a"))
 
 
 def test_what_opensm_does_not_carry_out_is_taken_back() -> None:

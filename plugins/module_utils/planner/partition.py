@@ -10,7 +10,7 @@ from typing import Any, Optional
 
 from ..fabric import ports
 from ..fabric.document import Document, Partition, default_is_defined
-from ..fabric.ports import Expected, Tables, problems
+from ..fabric.ports import EMPTY, Expected, Tables, problems
 from ..model import addresses, names
 from ..model.errors import VcError
 from .plan import Action, ItemPlan, Plan
@@ -75,7 +75,8 @@ def read_requests(items: Sequence[Mapping[str, Any]]) -> list[Request]:
 
 def plan_partitions(requests: Sequence[Request], fabric: Fabric) -> Plan:
     """Plan all items; refused ones carry their error."""
-    return Plan(tuple(_plan(request, fabric) for request in requests))
+    crowded = _crowded(requests, fabric)
+    return Plan(tuple(_plan(request, fabric, crowded.get(request.name, ())) for request in requests))
 
 
 def expected(requests: Sequence[Request], fabric: Fabric, goals: Optional[Mapping[str, Optional[Partition]]] = None) -> Expected:
@@ -123,12 +124,37 @@ def _partition(item: Mapping[str, Any]) -> Partition:
     return Partition(name, addresses.parse_pkey(item["pkey"]), full, limited, bool(item.get("ipoib")))
 
 
-def _plan(request: Request, fabric: Fabric) -> ItemPlan:
+def _crowded(requests: Sequence[Request], fabric: Fabric) -> dict[str, list[str]]:
+    """The ports of each item that have no place for its key: earlier items come first, and what the call takes away makes room."""
+    expectations = {request.name: expected([request], fabric) for request in requests}
+    tables = {guid: table for guid, table in fabric.tables.items() if table is not None}
+    room = {guid: table.count(EMPTY) for guid, table in tables.items()}
+    for wanted in expectations.values():
+        for guid in set(wanted) & set(tables):
+            room[guid] += len(wanted[guid][1] & set(tables[guid]))
+    found: dict[str, list[str]] = {}
+    for name, wanted in expectations.items():
+        for guid in sorted(set(wanted) & set(tables)):
+            new = len(wanted[guid][0] - set(tables[guid]))
+            if new > room[guid]:
+                found.setdefault(name, []).append(guid)
+            else:
+                room[guid] -= new
+    return found
+
+
+def _plan(request: Request, fabric: Fabric, crowded: Sequence[str]) -> ItemPlan:
     declared = fabric.declared(request.name)
     before = None if declared is None else describe(declared, fabric.tables)
     try:
         _check_owner(request, fabric.document)
         actions = _actions(request, fabric)
+        # What the file has already is no reason to refuse the rest of the call.
+        if crowded and request.partition != declared:
+            keys = len(fabric.tables[crowded[0]] or ())
+            others = f" (and {len(crowded) - 1} more ports)" if len(crowded) > 1 else ""
+            detail = f"port {crowded[0]} has no place for another key, its table of {keys} keys is full{others}"
+            raise VcError("conflict", request.name, "changing its partition", detail, "take that port out of another partition first")
     except VcError as error:
         return ItemPlan(request.name, "unknown", before=before, after=before, error=error)
     if request.partition is None:

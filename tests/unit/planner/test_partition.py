@@ -98,6 +98,25 @@ def test_ports_that_are_away_are_enrolled_and_told() -> None:
     assert verbs(item(), fabric([VC1], {ONE: None, TWO: None})) == []
 
 
+def test_a_port_without_a_place_is_told_before_anything_is_written() -> None:
+    full, one_left = ["0x7fff", "0x8002"], ["0x7fff", "0x8002", "0x0000"]
+    assert ONE in conflict(item(), fabric(tables={ONE: full, TWO: full}))
+    assert "(and 1 more ports)" in conflict(item(), fabric(tables={ONE: full, TWO: full}))
+    # The key is there, the port is away, it is only another kind of member, or there is nothing to put there.
+    assert verbs(item(), fabric(tables={ONE: ["0x7fff", "0x8001"], TWO: None})) == ["create"]
+    assert verbs(item(guids=[], limited_guids=[ONE, TWO]), fabric([VC1], {ONE: ["0x7fff", "0x8001"], TWO: ["0x8001"]})) == ["change"]
+    assert verbs(ABSENT, fabric([VC1], {ONE: ["0x7fff", "0x8001"], TWO: ["0x8001"]})) == ["remove"]
+    # What the file has already does not keep others from what they want.
+    assert verbs(item(), fabric([VC1], {ONE: full, TWO: full})) == ["reload"]
+
+    def both(first: dict[str, Any], there: Iterable[Partition], table: list[str]) -> list[str]:
+        requests = planner.read_requests([first, item("vc3", "0x0003", [ONE])])
+        return ["" if one.error is None else one.error.code for one in planner.plan_partitions(requests, fabric(there, {ONE: table})).items]
+
+    assert both(item(guids=[ONE]), [], one_left) == ["", "conflict"]
+    assert both(item("vc2", guids=[], pkey=None, state="absent"), [VC2], full) == ["", ""]
+
+
 def test_others_keep_what_is_theirs() -> None:
     assert "0x0001" in conflict(item(pkey="0x0002"), fabric([VC1]))
     assert "vc2" in conflict(item(pkey="0x0002"), fabric([VC2]))
