@@ -19,7 +19,7 @@ import time
 
 from ..model.errors import VcError
 from . import openflow
-from .openflow import Flow, Switch
+from .openflow import Fields, Flow, Switch
 from .state import Network, Port, PortRow
 
 _IPV4, _ARP, _UDP, _UNTAGGED = 0x0800, 0x0806, 17, 0
@@ -44,13 +44,14 @@ def flows(network: Network) -> list[Flow]:
 
 def _pinning(row: PortRow, vni: int) -> list[Flow]:
     port = Port.from_external_ids(row.name, vni, row.ids)
-    frame = {"in_port": row.ofport, "eth_src": port.mac, "vlan": _UNTAGGED}
-    packet = {**frame, "eth_type": _IPV4}
+    frame: Fields = {"in_port": row.ofport, "eth_src": port.mac, "vlan": _UNTAGGED}
+    packet: Fields = {**frame, "eth_type": _IPV4}
     found = [Flow(300, {**packet, "ip_proto": _UDP, field: number}, False) for field, number in _DHCP_ANSWERS]
     found.append(Flow(200, {**packet, **({"ipv4_src": port.address} if port.address else {})}, True))
-    claim = {**frame, "eth_type": _ARP, "arp_sha": port.mac}
+    claim: Fields = {**frame, "eth_type": _ARP, "arp_sha": port.mac}
     # The sender address 0.0.0.0 is how a node asks whether its address is free.
-    for claimed in ({"arp_spa": port.address}, {"arp_spa": "0.0.0.0"}) if port.address else ({},):
+    claims: tuple[Fields, ...] = ({"arp_spa": port.address}, {"arp_spa": "0.0.0.0"}) if port.address else ({},)
+    for claimed in claims:
         found.append(Flow(200, {**claim, **claimed}, True))
     return found
 

@@ -46,6 +46,7 @@ _NORMAL = struct.pack("!HH4xHHIH6x", 4, 24, 0, 16, 0xFFFFFFFA, 0)
 # Table, priority, fields as the switch writes them -> the rest of the flow.
 Key = tuple[int, int, frozenset[bytes]]
 Flows = dict[Key, tuple[int, int, bytes]]
+Fields = Mapping[str, Union[int, str]]
 
 
 class Refused(Exception):
@@ -62,7 +63,7 @@ class Flow:
     """
 
     priority: int
-    fields: Mapping[str, Union[int, str]]
+    fields: Fields
     passes: bool
 
 

@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pytest
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.gate import slots
 
 from tests.unit.proofs import ROOT

@@ -64,7 +64,7 @@ def test_damaged_external_ids_are_refused_and_not_guessed() -> None:
         refused("invalid", flows, spoilt)
 
 
-NORMAL = bytes.fromhex("0004001800000000" "00000010fffffffa0000000000000000")
+NORMAL = bytes.fromhex("000400180000000000000010fffffffa0000000000000000")
 
 
 def test_flows_are_written_as_the_switch_writes_them() -> None:
