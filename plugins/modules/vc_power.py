@@ -44,6 +44,7 @@ options:
   wait:
     description:
       - Wait until all nodes are off, or run.
+      - Without it, what is under way is returned, V(stopping) or V(booting), and nobody looks what becomes of it.
       - Without it, a frontend that is asked to reboot is only asked to shut down, because nobody stays to switch it on again;
         so that is refused.
     type: bool
@@ -178,7 +179,7 @@ def main() -> None:
         switches = open_switches(wish, options)
     except VcError as error:
         module_runner.refuse(module, error, nodes={})
-    power = PowerActions(wish, switches, options["wait"], options["wait_timeout"], options["on_timeout"] == "force")
+    power = PowerActions(wish, switches, options["wait_timeout"], options["on_timeout"] == "force")
 
     def answer(planned: Plan, predicted: bool) -> dict[str, Any]:
         nodes, errors = power.answer(planned, predicted)

@@ -35,9 +35,9 @@ class PowerActions:
     force : pull the plug of those that have not, or reset them
     """
 
-    def __init__(self, wish: Wish, switches: Switches, wait: bool, seconds: int, force: bool) -> None:
+    def __init__(self, wish: Wish, switches: Switches, seconds: int, force: bool) -> None:
         self._wish, self._switches = wish, switches
-        self._wait, self._seconds, self._force = wait, seconds, force
+        self._seconds, self._force = seconds, force
         self._machines: Machines = {}
         self._failed: Failed = {}
 
@@ -56,21 +56,21 @@ class PowerActions:
         return {self._wish.item(name): error for name, error in self._failed.items()}
 
     def answer(self, plan: Plan, foretell: bool) -> tuple[dict[str, Any], list[VcError]]:
-        """The nodes as they are, or will be, and what did not become true."""
+        """The nodes as they are, or will be, and what did not become true.
+
+        Who does not wait is told what is under way: how far it has come at that moment would be chance.
+        """
         machines: Machines = dict(self._machines)
         late: Failed = {}
-        if foretell and not plan.errors:
-            touched = {str(action.details["node"]) for action in plan.actions}
+        if self._wish.waits and not foretell:
+            names = [node.name for node in self._wish.nodes if node.name not in self._failed]
+            seen, late = self._switches.wait(self._machines, names, self._seconds, self._force)
+            machines.update(seen)
+        elif not plan.errors:
+            touched = {str(action.details["node"]) for action in plan.actions} - set(self._failed)
             machines = {
                 name: replace(machine, state=predicted(self._wish, machine), msg="") if name in touched else machine
                 for name, machine in machines.items()
             }
-        elif not foretell:
-            names = [node.name for node in self._wish.nodes if node.name not in self._failed]
-            if self._wait:
-                seen, late = self._switches.wait(self._machines, names, self._seconds, self._force)
-                machines.update(seen)
-            else:
-                machines = self._switches.read()
         nodes = {node.name: machines.get(node.name, Machine()).to_dict() for node in self._wish.nodes}
         return nodes, list(late.values())

@@ -50,7 +50,7 @@ def carry_out(request: Request, cluster: Cluster, home: str) -> tuple[dict[str, 
             raise VcError("conflict", wish.item(wish.nodes[0].name), "switching it", detail, remedy)
         force = options["on_timeout"] == "force"
         switches = ComputeSwitches(commands, wish, cluster.owner)
-        actions = PowerActions(wish, switches, options["wait"], options["wait_timeout"], force)
+        actions = PowerActions(wish, switches, options["wait_timeout"], force)
         return carried_out("nodes", actions.plan, actions.apply, actions.answer)
     state = {"state": "started" if request.verb == "start" else "absent"}
     computeset = ComputesetActions(commands, {**_FIXED, **_NO_CHOICE, **options, **state}, cluster.owner, home)

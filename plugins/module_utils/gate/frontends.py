@@ -45,7 +45,7 @@ def carry_out(
     options = request.options
     wish = power.read_options({**options, "cluster": cluster.to_dict()})
     switch = FrontendSwitch(wish, config.name, system, host)
-    actions = PowerActions(wish, switch, options["wait"], options["wait_timeout"], options["on_timeout"] == "force")
+    actions = PowerActions(wish, switch, options["wait_timeout"], options["on_timeout"] == "force")
     return carried_out("nodes", actions.plan, actions.apply, actions.answer)
 
 

@@ -34,11 +34,13 @@ class Wish:
     ----------
     cluster, nodes : the nodes, in the order of the play; all computes, or the frontend alone
     wanted : a key of VERBS
+    waits : until it has come true
     """
 
     cluster: Cluster
     nodes: tuple[Node, ...]
     wanted: str
+    waits: bool = True
 
     @property
     def role(self) -> str:
@@ -103,7 +105,7 @@ def read_options(options: Mapping[str, Any]) -> Wish:
     if nodes[0].role == "frontend" and wanted == "reboot" and not options["wait"]:
         detail = "nobody would stay to switch it on when it is off"
         raise VcError("invalid", f"{cluster.name}/{nodes[0].name}", "reading wait", detail, "use wait=true, or action=reset")
-    return Wish(cluster, nodes, wanted)
+    return Wish(cluster, nodes, wanted, options["wait"])
 
 
 def plan_power(wish: Wish, machines: Mapping[str, Machine]) -> Plan:
@@ -112,10 +114,16 @@ def plan_power(wish: Wish, machines: Mapping[str, Machine]) -> Plan:
 
 
 def predicted(wish: Wish, machine: Machine) -> str:
-    """The node's state once the plan is carried out."""
+    """The node's state once its switch was touched, and what was asked for has come true if the wish is to wait for that."""
+    # libvirt pulls a frontend's plug within the call.
+    waits = wish.waits or (wish.role == "frontend" and wish.wanted == "powered_off")
+    if machine.state in _OFF:
+        turns_on = wish.wanted not in ("powered_off", "shutdown")
+        return str(NodeState.RUNNING if waits else NodeState.BOOTING) if turns_on else machine.state
     if wish.wanted in ("powered_off", "shutdown"):
-        return machine.state if machine.state in _OFF else str(NodeState.OFF)
-    return str(NodeState.RUNNING)
+        return str(NodeState.OFF if waits else NodeState.STOPPING)
+    under_way = {"reboot": NodeState.STOPPING, "reset": NodeState.BOOTING}
+    return str(NodeState.RUNNING if waits else under_way.get(wish.wanted, NodeState.RUNNING))
 
 
 def arrived(wish: Wish, item: str, machine: Machine, late: bool = False) -> tuple[bool, Optional[VcError]]:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.applier.compute_power import ComputeSwitches
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.applier.power import PowerActions
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.command import Commands, Result
@@ -76,7 +77,7 @@ def power(site: Site, nodes: str, wanted: str, force: bool = False, wait: bool =
     wish = read_options(options)
     slept: list[float] = []
     clock = watch.Clock(now=lambda: sum(slept), sleep=slept.append)
-    return PowerActions(wish, ComputeSwitches(site, wish, user, clock), wait, 5, force)
+    return PowerActions(wish, ComputeSwitches(site, wish, user, clock), 5, force)
 
 
 def done(actions: PowerActions) -> tuple[dict[str, str], dict[str, str]]:
@@ -146,10 +147,23 @@ def test_an_agent_that_does_not_answer_fails_its_own_nodes_only() -> None:
 
 def test_without_waiting_nobody_is_asked_again_and_again() -> None:
     site = Site("compute[0-1]")
-    states, failed = done(power(site, "compute[0-1]", "reset", wait=False))
-    assert not failed
-    assert set(states) == {"compute0", "compute1"}
-    assert [words[0] for words in site.sruns()] == ["status", "reset", "status"]
+    assert done(power(site, "compute[0-1]", "reset", wait=False)) == ({"compute0": "booting", "compute1": "booting"}, {})
+    assert [words[0] for words in site.sruns()] == ["status", "reset"]
+
+
+@pytest.mark.parametrize("wanted", ["powered_on", "powered_off", "shutdown", "reboot", "reset"])
+@pytest.mark.parametrize("wait", [True, False])
+@pytest.mark.parametrize("state", ["running", "off", "suspended", "crashed"])
+def test_what_is_foretold_is_what_is_answered(wanted: str, wait: bool, state: str) -> None:
+    site = Site("compute[0-1]")
+    site.nodes["compute1"] = node(state)
+    actions = power(site, "compute[0-1]", wanted, wait=wait)
+    plan = actions.plan()
+    if plan.errors:
+        return
+    foretold = actions.answer(plan, True)
+    assert actions.apply(plan.actions, lambda _action: None) == {} if plan.actions else True
+    assert actions.answer(plan, False) == foretold
 
 
 def test_only_the_owner_reaches_the_agents() -> None:
