@@ -44,7 +44,7 @@ options:
   wait:
     description:
       - Wait until all nodes are off, or run.
-      - Without it, what is under way is returned, V(stopping) or V(booting), and nobody looks what becomes of it.
+      - Without it, nobody looks what becomes of it. What is still under way then is returned as V(stopping) or V(booting).
       - Without it, a frontend that is asked to reboot is only asked to shut down, because nobody stays to switch it on again;
         so that is refused.
     type: bool

@@ -115,8 +115,8 @@ def plan_power(wish: Wish, machines: Mapping[str, Machine]) -> Plan:
 
 def predicted(wish: Wish, machine: Machine) -> str:
     """The node's state once its switch was touched, and what was asked for has come true if the wish is to wait for that."""
-    # libvirt pulls a frontend's plug within the call.
-    waits = wish.waits or (wish.role == "frontend" and wish.wanted == "powered_off")
+    # libvirt does within the call to a frontend what needs no answer of the guest's.
+    waits = wish.waits or (wish.role == "frontend" and wish.wanted != "shutdown")
     if machine.state in _OFF:
         turns_on = wish.wanted not in ("powered_off", "shutdown")
         return str(NodeState.RUNNING if waits else NodeState.BOOTING) if turns_on else machine.state

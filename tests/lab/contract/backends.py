@@ -8,11 +8,15 @@ Knows nothing of the collection on purpose, like the census that it stands on.
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import hashlib
+import importlib
 import json
 import os
 import re
 import stat
+import subprocess
 
 # Beside this file in the tree, in the same interpreter on the host.
 try:
@@ -82,13 +86,34 @@ def overlay() -> dict[str, str]:
     return {**found, **numbered([*census.links(), *filters])}
 
 
+STATES = {1: "running", 3: "paused", 4: "in shutdown", 5: "shut off", 6: "crashed"}
+
+
 def frontends() -> dict[str, str]:
     """Domains of the system libvirt, what it keeps of them, and the frontends' files; a running guest writes its disk and console."""
     found = files("/etc/libvirt/qemu", "/etc/libvirt/secrets")
     found.update(files("/var/lib/vc-frontends", without=r"/(disk\.qcow2|console\.log)$"))
-    for name in census.output("virsh", "-q", "list", "--all", "--name").split():
-        found[f"domain {name}"] = census.output("virsh", "-q", "dumpxml", "--inactive", name)
-        found[f"state {name}"] = census.output("virsh", "-q", "domstate", name)
+    # Only on these hosts; virsh would be two processes for each domain.
+    libvirt = importlib.import_module("libvirt")
+    host = libvirt.openReadOnly("qemu:///system")
+    for domain in host.listAllDomains():
+        name = domain.name()
+        found[f"domain {name}"] = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)
+        found[f"state {name}"] = STATES[domain.state()[0]]
+        found[f"autostart {name}"] = str(domain.autostart())
+    host.close()
+    return found
+
+
+def guests() -> dict[str, str]:
+    """Computes whose QEMU runs on this host, and whether the kernel has stopped it, by the job that they are in."""
+    found = {}
+    for path in glob.glob("/run/vc/job/*/x/libvirt/qemu/run/*.pid"):
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            with open(path, encoding="utf-8") as stream:
+                pid = int(stream.read())
+            with open(f"/proc/{pid}/stat", encoding="utf-8") as stream:
+                found[path] = "stopped" if stream.read().rpartition(")")[2].split()[0] == "T" else "running"
     return found
 
 
@@ -118,18 +143,20 @@ def fabric() -> dict[str, str]:
     pid = census.output("systemctl", "show", "--property=MainPID", "--value", MANAGER).strip()
     with open(f"/proc/{pid}/environ", encoding="utf-8") as stream:
         simulated = [entry for entry in stream.read().split("\0") if "SIM" in entry or entry.startswith("LD_PRELOAD=")]
-    for guid in PORTS:
-        for line in census.output("env", *simulated, "smpquery", "-G", "pkeys", guid, "1").splitlines():
+    groups = [f"ff12:401b:{pkey}::ffff:ffff" for pkey in ("8501", "8502")]
+    argvs = [["smpquery", "-G", "pkeys", guid, "1"] for guid in PORTS]
+    argvs += [["env", "SIM_HOST=v10006n0", "saquery", "MCMR", "--mgid", group] for group in groups]
+    # All at once: they mostly wait for the simulator.
+    running = [subprocess.Popen(["env", *simulated, *argv], stdout=subprocess.PIPE, text=True) for argv in argvs]
+    answers = [process.communicate()[0] for process in running]
+    for guid, table in zip(PORTS, answers):
+        for line in table.splitlines():
             for key in set(line.partition(":")[2].split()) - {"0x0000"}:
                 found[f"port {guid} key {key}"] = ""
-    for pkey in ("0x8501", "0x8502"):
-        group = f"ff12:401b:{pkey[2:]}::ffff:ffff"
-        if group in census.output("env", *simulated, "SIM_HOST=v10006n0", "saquery", "MCMR", "--mgid", group):
-            found[f"group {group}"] = ""
-    return found
+    return {**found, **{f"group {group}": "" for group, told in zip(groups, answers[len(PORTS) :]) if group in told}}
 
 
-DUMPS = {"vault": vault, "overlay": overlay, "frontends": frontends, "jobs": jobs, "fabric": fabric}
+DUMPS = {"vault": vault, "overlay": overlay, "frontends": frontends, "jobs": jobs, "fabric": fabric, "guests": guests}
 
 if __name__ == "__main__":
     print(json.dumps({name: take() for name, take in DUMPS.items()}))

@@ -115,9 +115,9 @@ def on(host: str, *argv: str, stdin: str = "") -> str:
     return out
 
 
-def told(host: str, module: str, args: Mapping[str, Any]) -> dict[str, Any]:
+def told(host: str, module: str, args: Mapping[str, Any], user: str = "") -> dict[str, Any]:
     """A module call on the way to a trial; its answer, or Failed."""
-    status, said = at(host).call(module, args)
+    status, said = at(host, user).call(module, args)
     if status != 0:
         raise Failed(f"{host}: {module} {args}: {said}")
     answer: dict[str, Any] = json.loads(said)

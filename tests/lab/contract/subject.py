@@ -32,7 +32,8 @@ class Change:
     option : path in the arguments, e.g. ``computes[0].cpus``
     also : other options that cannot stay as they are, by path
     first : a step past the module that the new value needs
-    anew : the option counts when the object is made: it is taken away and made again with the value
+    anew : the option counts when the object is made: it is taken away and made again with the values of all changes of this name;
+        then `shows` tells them apart
     shows : text that the backend must have afterwards and did not have before
     """
 
@@ -40,7 +41,7 @@ class Change:
     value: Any
     also: Args = field(default_factory=dict)
     first: Callable[[Names], None] = nothing
-    anew: bool = False
+    anew: str = ""
     shows: str = ""
 
 
@@ -50,6 +51,7 @@ class Refused:
 
     Parameters
     ----------
+    fixed : it is another valid value of an option that must not change; any other refusal does not tell that the option does anything
     option : as in Change; another path is that of a bad item, e.g. ``goldens[1]``
     code : the answer's error_code
     why : one sentence for the page
@@ -64,6 +66,7 @@ class Refused:
     names: str = ""
     also: Args = field(default_factory=dict)
     unforeseen: str = ""
+    fixed: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,7 @@ class Fault:
     changed : what the answer must say, and the backend must confirm
     present, absent : the call and its end, where they are not the trial's
     settle : after mending and running again the object is as asked for; false where the call itself is what fails
+    unforeseen : why check mode says that it would be done; where it can know, it answers as the run does
     """
 
     why: str
@@ -101,6 +105,7 @@ class Fault:
     present: Args | None = None
     absent: Args | None = None
     settle: bool = True
+    unforeseen: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,11 +115,13 @@ class Trial:
     Parameters
     ----------
     present : makes it; for a module that only reads, the call
+    others : option of `present` that has another value in the module's other trials -> text that the backend has only with this one
     absent : takes it away; None for a module that only reads
     unpredicted : path in the answer (``*`` for any key or index) -> why check mode cannot know it
     repeatable : list option -> why the same entry may come twice
     traces : pattern of names in the dumps that outlive the object, with the reason in the row's file
     host, user : where it runs, where that is not the contract's; then only this host's backends are looked at
+    also_on : and those of these hosts
     prepare : what is there before and goes afterwards
     """
 
@@ -122,6 +129,7 @@ class Trial:
     present: Args
     absent: Args | None
     changes: tuple[Change, ...] = ()
+    others: Mapping[str, str] = field(default_factory=dict)
     refused: tuple[Refused, ...] = ()
     guards: tuple[Guard, ...] = ()
     faults: tuple[Fault, ...] = ()
@@ -130,6 +138,7 @@ class Trial:
     traces: str = ""
     host: str = ""
     user: str = ""
+    also_on: tuple[str, ...] = ()
     prepare: Callable[[], AbstractContextManager[Names]] = nothing_prepared
 
 

@@ -65,8 +65,11 @@ class Course:
 
     def _write(self) -> None:
         trial, args = self._trial, self._trial.present
-        self._step("create", args, (False, True))
+        nothing = self._dump
+        real = self._step("create", args, (False, True))
         self._made = self._dump
+        for option, shows in trial.others.items():
+            self._shown(Change(option, value_at(args, option), shows=shows), nothing, real)
         for change in trial.changes:
             if not change.anew:
                 args = self._change(args, change)
@@ -76,9 +79,8 @@ class Course:
         for guard in trial.guards:
             self._guard(guard)
         self._gone("absent", self._absent)
-        for change in trial.changes:
-            if change.anew:
-                self._anew(change)
+        for name in dict.fromkeys(change.anew for change in trial.changes if change.anew):
+            self._anew([change for change in trial.changes if change.anew == name])
         for fault in trial.faults:
             self._fault(fault)
 
@@ -145,11 +147,16 @@ class Course:
         self._shown(change, before, real)
         return args
 
-    def _anew(self, change: Change) -> None:
-        self._first(change.first)
-        args = _changed(self._trial.present, change)
-        real = self._step(change.option, args)
-        self._shown(change, self._made, real)
+    def _anew(self, changes: Sequence[Change]) -> None:
+        args = self._trial.present
+        for change in changes:
+            self._first(change.first)
+            args = _changed(args, change)
+        real = self._step(", ".join(change.option for change in changes), args)
+        for change in changes:
+            if not change.shows:
+                self._record.hold("truth", change.option, "nothing tells its effect from that of the others")
+            self._shown(change, self._made, real)
         self._plain("absent", self._absent)
 
     def _refuse(self, args: Args, refused: Refused) -> None:
@@ -171,7 +178,7 @@ class Course:
             if change.anew and isinstance(change.value, list):
                 args = placed(args, change.option, change.value)
         for path in sorted(documented.lists(self._module)):
-            if path in self._trial.repeatable:
+            if path in self._trial.repeatable or path in self._record.repeated:
                 continue
             # An option that was taken away on the way is in the first call.
             for place, entries, source in self._given(path, args, self._trial.present)[:1]:
@@ -196,15 +203,17 @@ class Course:
         args = self._trial.present if fault.present is None else fault.present
         self._first(fault.first)
         try:
+            foretold = self._call(fault.why, args, check=True)
             answer = self._call(fault.why, args)
         finally:
             self._first(fault.after)
         self._record.hold("failure", fault.why, *failure(answer, fault))
-        told = "`changed`" if fault.changed else "not `changed`"
-        self._record.stories.append((fault.why, f"`{fault.code}`, {told}; run again: done" if fault.settle else f"`{fault.code}`, {told}"))
+        self._record.hold("predicted", fault.why, *foretelling(self._pruned(foretold), self._pruned(answer), fault))
+        told = f"`{fault.code}`, {'`changed`' if fault.changed else 'not `changed`'}{'; run again: done' if fault.settle else ''}"
+        self._record.stories.append((fault.why, f"{told}; not by check mode: {fault.unforeseen}" if fault.unforeseen else told))
         if fault.settle:
             real = self._plain(f"{fault.why}, mended", args)
-            late = [result["name"] for result in real["results"] if result["changed"] and result["name"] not in fault.failed]
+            late = [result["name"] for result in real["results"] if fault.changed and result["changed"] and result["name"] not in fault.failed]
             self._record.hold("failure", f"{fault.why}, mended", f"said to be done, and done only now: {late}" if late else "")
             self._still(f"{fault.why}, mended", args, real)
         self._first(fault.end)
@@ -263,7 +272,8 @@ class Course:
             answer = at(host, "").dump(names)
             return {f"{host} {name}": content for dump in answer.values() for name, content in dump.items()}
 
-        dumps = [entry for entry in self._contract.dumps.items() if self._trial.host in ("", entry[0])]
+        hosts = (self._trial.host, *self._trial.also_on) if self._trial.host else self._contract.dumps
+        dumps = [entry for entry in self._contract.dumps.items() if entry[0] in hosts]
         with ThreadPoolExecutor(len(dumps)) as pool:
             self._dump = {name: content for part in pool.map(dumped, dumps) for name, content in part.items()}
         return self._dump
@@ -272,8 +282,10 @@ class Course:
         verbs = ", ".join(dict.fromkeys(str(action["verb"]) for action in real["actions"]))
         self._show(change.option, f"{_told(change.value)}: {verbs}{' when made anew' if change.anew else ''}")
         if change.shows:
-            new = [content for content in differences(before, self._dump) if content.startswith("+") and change.shows in content]
-            self._record.hold("truth", change.option, "" if new else f"the backend does not show {change.shows}")
+            shown = [line[0] for line in differences(before, self._dump) if change.shows in line]
+            self._record.hold(
+                "truth", change.option, "" if set(shown) == {"+"} else f"that it is {change.shows} now is not seen in the backend"
+            )
 
     def _show(self, option: str, how: str) -> None:
         self._record.options.append(Shown(documented.canonical(option), how, self._trial.name))
@@ -313,6 +325,13 @@ def refusal(answer: Answer, code: str, named: str, items: int | None) -> list[st
     if items is not None and len(results) not in (1, items):
         wrong.append(f"{len(results)} results for {items} items")
     return wrong
+
+
+def foretelling(foretold: Answer, real: Answer, fault: Fault) -> list[str]:
+    """What is wrong with check mode's word on a call that fails: where it can know, it says so as the run does."""
+    if not fault.unforeseen:
+        return unlike(foretold, real, [*real])
+    return [f"check mode knew: {foretold.get('msg')}"] if foretold.get("failed") else []
 
 
 def failure(answer: Answer, fault: Fault) -> list[str]:

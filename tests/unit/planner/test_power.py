@@ -103,6 +103,28 @@ def test_what_was_done_is_there_and_a_second_run_does_nothing(machine: Machine, 
         assert first.before == first.after
 
 
+@pytest.mark.parametrize(
+    ("wanted", "state", "compute", "frontend"),
+    [
+        ("powered_on", "off", "booting", "running"),
+        ("powered_on", "suspended", "running", "running"),
+        ("powered_off", "running", "stopping", "off"),
+        ("powered_off", "crashed", "crashed", "crashed"),
+        ("shutdown", "running", "stopping", "stopping"),
+        ("reset", "running", "booting", "running"),
+        ("reboot", "running", "stopping", ""),
+        ("reboot", "off", "booting", ""),
+    ],
+)
+def test_who_does_not_wait_is_told_what_is_under_way(wanted: str, state: str, compute: str, frontend: str) -> None:
+    for name, said in (("compute0", compute), ("frontend", frontend)):
+        if said:
+            wish = read_options(options(wanted=wanted, nodes=name, wait=False))
+            assert predicted(wish, replace(UP, state=state)) == said
+            waiting = replace(wish, waits=True)
+            assert predicted(waiting, replace(UP, state=state)) in ("off", "running", "crashed")
+
+
 def test_an_action_is_done_every_time() -> None:
     for wanted in ("reboot", "reset"):
         wish = read_options(options(wanted=wanted, nodes="compute[0-1]"))

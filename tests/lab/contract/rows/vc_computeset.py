@@ -17,6 +17,9 @@ PRESENT = SET | {"nodes": "compute[0-1]", "walltime": "1h", "partition": "contra
 ABSENT = SET | {"state": "absent", "wait": False}
 MACHINES = {"name": "contract", "vms": "tiny:2", "walltime": "1h", "partition": "contract-a", "wait": False}
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + "A" * 43
+# Two sets in which all options are seen: by the names of the nodes and by their number.
+BY_NAME, BY_NUMBER = "by name", "by number"
+LATER = "when Slurm starts a job shows when it does"
 LIVE = "a live set keeps what it was started with"
 UNKNOWN = {
     "computeset.job_id": "Slurm gives it out when the job is submitted",
@@ -41,7 +44,7 @@ def site() -> Iterator[Names]:
         made(("sacctmgr", "-i", "add", "qos", "contract"), ("sacctmgr", "-i", "delete", "qos", "contract"))
         user = ("sacctmgr", "-i", "modify", "user", "labuser", "set")
         made((*user, "qos+=contract"), (*user, "qos-=contract"))
-        far = ("starttime=now+365days", "duration=10", "users=labuser", "nodes=hv1", "partitionname=contract-a")
+        far = ("starttime=now+365days", "duration=10", "users=labuser", "nodes=hv1")
         made(("scontrol", "create", "reservation=contract", *far), ("scontrol", "delete", "reservation=contract"))
         yield {"cluster": ends.enter_context(clusters.computes("contractset", "compute[0-2]"))}
 
@@ -53,19 +56,19 @@ QUEUED = Trial(
     unpredicted=UNKNOWN,
     changes=(
         Change("walltime", "2h", shows="TimeLimit=02:00:00"),
-        Change("nodes", "compute[0-2]", anew=True, shows="NumTasks=3"),
-        Change("count", 1, also={"nodes": None}, anew=True, shows="NumTasks=1"),
-        Change("per_host", 1, anew=True, shows="NtasksPerN:B:S:C=1:"),
-        Change("hosts", ["hv1"], anew=True, shows="ReqNodeList=hv1"),
-        Change("exclude_hosts", ["hv2"], anew=True, shows="ExcNodeList=hv2"),
-        Change("memory_overhead", "512MiB", anew=True, shows="MinMemoryCPU=640M"),
-        Change("grace", "60s", anew=True, shows='"grace_seconds":60'),
-        Change("partition", "contract-b", anew=True, shows="Partition=contract-b"),
-        Change("reservation", "contract", anew=True, shows="Reservation=contract"),
-        Change("qos", "contract", anew=True, shows="QOS=contract"),
+        Change("nodes", "compute[0-2]", anew=BY_NAME, shows="NumTasks=3"),
+        Change("per_host", 3, anew=BY_NAME, shows="NtasksPerN:B:S:C=3:"),
+        Change("hosts", ["hv1"], anew=BY_NAME, shows="ReqNodeList=hv1"),
+        Change("memory_overhead", "512MiB", anew=BY_NAME, shows="MinMemoryCPU=640M"),
+        Change("grace", "60s", anew=BY_NAME, shows='"grace_seconds":60'),
+        Change("partition", "contract-b", anew=BY_NAME, shows="Partition=contract-b"),
+        Change("reservation", "contract", anew=BY_NAME, shows="Reservation=contract"),
+        Change("qos", "contract", anew=BY_NAME, shows="QOS=contract"),
+        Change("count", 1, also={"nodes": None}, anew=BY_NUMBER, shows="NumTasks=1"),
+        Change("exclude_hosts", ["hv2"], anew=BY_NUMBER, shows="ExcNodeList=hv2"),
     ),
     refused=(
-        Refused("account", "chemistry", "forbidden", "no hypervisor would start its nodes"),
+        Refused("account", "chemistry", "forbidden", "no hypervisor would start its nodes", fixed=True),
         Refused("nodes", "compute[0-2]", "conflict", LIVE, names="compute[0-1]"),
         Refused("count", 3, "conflict", LIVE, names="compute[0-1]", also={"nodes": None}),
         Refused("cluster.nodes[0].image", "debian12@r1", "conflict", "has another image than the live set", names="debian12@r1"),
@@ -78,6 +81,7 @@ QUEUED = Trial(
             ("contractset/contract",),
             present=PRESENT | {"wait": True, "wait_timeout": 1},
             settle=False,
+            unforeseen=LATER,
         ),
         Fault(
             "the same with `on_timeout: cancel`, which takes the job out of the queue again",
@@ -85,6 +89,7 @@ QUEUED = Trial(
             ("contractset/contract",),
             present=PRESENT | {"wait": True, "wait_timeout": 1, "on_timeout": "cancel"},
             settle=False,
+            unforeseen=LATER,
         ),
         Fault(
             "sbatch refuses the job",
@@ -93,6 +98,7 @@ QUEUED = Trial(
             changed=False,
             present=PRESENT | {"partition": "nosuch"},
             settle=False,
+            unforeseen="Slurm says so when the job is submitted",
         ),
     ),
     prepare=site,
@@ -121,11 +127,10 @@ THROW_AWAY = Trial(
         "computeset.account": "Slurm knows the user's own",
     },
     changes=(
-        Change("vms", "tiny:3", anew=True, shows="NumTasks=3"),
-        Change("cpus", 2, anew=True, shows="CPUs/Task=2"),
-        Change("memory", "256MiB", anew=True, shows="MinMemoryCPU=512M"),
-        Change("ssh_authorized_keys", [KEY], anew=True, shows=KEY),
-        Change("account", "physics", anew=True, shows="Account=physics"),
+        Change("vms", "tiny:3", anew=BY_NAME, shows="NumTasks=3"),
+        Change("cpus", 2, anew=BY_NAME, shows="CPUs/Task=2"),
+        Change("memory", "256MiB", anew=BY_NAME, shows="MinMemoryCPU=256M"),
+        Change("ssh_authorized_keys", [KEY], anew=BY_NAME, shows=KEY),
     ),
     refused=(
         Refused("vms", "tiny:3", "conflict", LIVE, names="tiny:2"),

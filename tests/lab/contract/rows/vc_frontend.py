@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from tests.lab.contract import clusters
+from tests.lab.contract import clusters, configs
 from tests.lab.contract.station import on, told
 from tests.lab.contract.subject import Change, Contract, Fault, Guard, Names, Refused, Trial
 from tests.lab.virtual_cluster import VAULT_HOST
@@ -17,6 +17,7 @@ HOST, NAME = "fe1", "contractfe"
 FRONTEND: dict[str, Any] = {"host": HOST, "cpus": 1, "memory": "128MiB", "source": {"image": "tiny"}}
 OFF = {"cluster": "@cluster", "started": False, "autostart": False, "wait": False}
 FIRST = "there the task that would register it has not written either"
+TIME = "how long a guest takes shows when it starts"
 UNBRIDGED = {"public": {"bridge": "br-nosuch", "address": "10.79.0.119/24"}}
 
 
@@ -29,7 +30,8 @@ def define(names: Names, **changes: Any) -> None:
 def registered() -> Iterator[Names]:
     names: Names = {}
     define(names)
-    yield names
+    with configs.another(HOST) as names["config"]:
+        yield names
     told(VAULT_HOST, "image_vault", {"disks": [{"cluster": NAME, "node": "frontend", "state": "absent"}]})
     clusters.forget(NAME)
 
@@ -48,6 +50,7 @@ FRONTEND_TRIAL = Trial(
         Change("remove_disk", True),
         Change("state", "present", also={"remove_disk": False}),
         Change("cluster", "@cluster", first=lambda names: define(names, cpus=2), shows="<vcpu placement='static'>2"),
+        Change("host_config", "@config", shows=configs.PEER),
         Change("started", True, shows="running"),
     ),
     refused=(
@@ -72,6 +75,7 @@ FRONTEND_TRIAL = Trial(
             after=define,
             end=pull_the_plug,
             present=OFF | {"started": True},
+            unforeseen="libvirt says so when it starts the domain",
         ),
         Fault(
             "the guest has not started its services within `wait_timeout`",
@@ -80,6 +84,7 @@ FRONTEND_TRIAL = Trial(
             end=pull_the_plug,
             present=OFF | {"started": True, "wait": True, "wait_timeout": 1},
             settle=False,
+            unforeseen=TIME,
         ),
     ),
     # The lease's file counts epochs, and the disk is the vault's: it goes with image_vault.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The power switch of a frontend that was on once and is off; libvirt tells at once what became of it."""
+"""The power switch of a frontend that was on once and is off; libvirt tells at once what became of it.  And two computes of a running set."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from tests.lab.contract import clusters
+from tests.lab.contract import clusters, configs
 from tests.lab.contract.station import on, told
 from tests.lab.contract.subject import Change, Contract, Fault, Guard, Names, Refused, Trial
-from tests.lab.virtual_cluster import VAULT_HOST
+from tests.lab.virtual_cluster import SUBMIT_HOST, VAULT_HOST
 
 HOST, NAME = "fe1", "contractpw"
+HYPERVISOR, OWNER = "hv1", "labuser"
 ITEM = f"{NAME}/frontend"
 FRONTEND: dict[str, Any] = {"host": HOST, "cpus": 1, "memory": "128MiB", "source": {"image": "tiny"}}
 ON = {"cluster": "@cluster", "nodes": "frontend", "state": "powered_on", "wait": False}
@@ -26,7 +27,8 @@ def switched_off() -> Iterator[Names]:
     # libvirt gives its files to QEMU's user at the first start, and does not take them back.
     told(HOST, "vc_frontend", {"cluster": cluster, "wait": False})
     on(HOST, "virsh", "-q", "destroy", f"{NAME}.frontend")
-    yield {"cluster": cluster}
+    with configs.another(HOST) as config:
+        yield {"cluster": cluster, "config": config}
     told(HOST, "vc_frontend", {"cluster": cluster, "state": "absent", "remove_disk": True})
     told(VAULT_HOST, "image_vault", {"disks": [{"cluster": NAME, "node": "frontend", "state": "absent"}]})
     clusters.forget(NAME)
@@ -38,7 +40,7 @@ FRONTEND_TRIAL = Trial(
     absent=OFF,
     changes=(
         Change("state", "powered_off", shows="shut off"),
-        Change("state", "powered_on", shows="running"),
+        Change("host_config", "@config", also={"state": "powered_on"}, shows=configs.PEER),
     ),
     refused=(
         Refused("nodes", "compute9", "unknown", "the cluster has no such node", names="compute9"),
@@ -61,15 +63,44 @@ FRONTEND_TRIAL = Trial(
             (ITEM,),
             present=ON | {"wait": True, "wait_timeout": 1},
             settle=False,
+            unforeseen="how long a guest takes shows when it starts",
         ),
     ),
+    host=HOST,
     prepare=switched_off,
+)
+
+@contextlib.contextmanager
+def running() -> Iterator[Names]:
+    """Both nodes of a cluster on one hypervisor."""
+    wish = {"name": "contract", "nodes": "compute[0-1]", "hosts": [HYPERVISOR], "walltime": "1h", "grace": "2s"}
+    with clusters.computes("contractsw", "compute[0-1]") as cluster:
+        told(SUBMIT_HOST, "vc_computeset", wish | {"cluster": cluster}, OWNER)
+        yield {"cluster": cluster}
+        told(SUBMIT_HOST, "vc_computeset", {"cluster": cluster, "name": "contract", "state": "absent"}, OWNER)
+
+
+COMPUTES = Trial(
+    name="computes",
+    present={"cluster": "@cluster", "nodes": "compute0", "state": "shutdown", "wait_timeout": 60},
+    absent={"cluster": "@cluster", "nodes": "compute[0-1]", "state": "powered_on", "wait_timeout": 60},
+    unpredicted={"nodes.*.msg": "its agent says how it came to be so"},
+    changes=(Change("nodes", "compute[0-1]", also={"state": "powered_off"}),),
+    refused=(
+        Refused("nodes", "compute[0-2]", "unknown", "the cluster has not all of them", names="compute2"),
+        Refused("nodes", "compute0,compute[0-1]", "duplicate", "a name comes twice", names="compute0"),
+        Refused("wait_timeout", 0, "invalid", "nobody would look"),
+    ),
+    host=SUBMIT_HOST,
+    user=OWNER,
+    also_on=(HYPERVISOR,),
+    prepare=running,
 )
 
 CONTRACT = Contract(
     host=HOST,
-    dumps={HOST: ("frontends",)},
-    trials=(FRONTEND_TRIAL,),
+    dumps={HOST: ("frontends", "overlay"), HYPERVISOR: ("guests",), SUBMIT_HOST: ("jobs",)},
+    trials=(FRONTEND_TRIAL, COMPUTES),
     apart={
         "cluster": "says whose nodes are meant",
         "action": "is done every time, so that no second run is without a change; `tests/lab/test_power.py`",
