@@ -213,7 +213,9 @@ class Course:
         self._record.stories.append((fault.why, f"{told}; not by check mode: {fault.unforeseen}" if fault.unforeseen else told))
         if fault.settle:
             real = self._plain(f"{fault.why}, mended", args)
-            late = [result["name"] for result in real["results"] if fault.changed and result["changed"] and result["name"] not in fault.failed]
+            late = [
+                result["name"] for result in real["results"] if fault.changed and result["changed"] and result["name"] not in fault.failed
+            ]
             self._record.hold("failure", f"{fault.why}, mended", f"said to be done, and done only now: {late}" if late else "")
             self._still(f"{fault.why}, mended", args, real)
         self._first(fault.end)

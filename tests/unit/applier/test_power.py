@@ -33,7 +33,7 @@ class Site(Commands):
         self.nodes: dict[str, Node] = {name: node("running") for nodes in sets for name in expand(nodes)}
         self.ran: list[list[str]] = []
 
-    def run(self, argv: Sequence[str], stdin: str = "", timeout: float = 120.0) -> Result:
+    def run(self, argv: Sequence[str], stdin: str = "", timeout: float = 120.0, holding: Sequence[int] = ()) -> Result:
         self.ran.append(list(argv))
         if argv[0] == "squeue" and "--json" in argv:
             return Result(0, json.dumps({"jobs": [self._job(job_id) for job_id in self.sets]}), "")

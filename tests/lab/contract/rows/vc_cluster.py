@@ -94,7 +94,9 @@ CLUSTER = Trial(
         Refused("frontend.macs", ["02:00:00:00:0c:77"], "conflict", GIVEN, names="mac", fixed=True),
         Refused("frontend.address", "10.15.0.77", "conflict", GIVEN, fixed=True),
         Refused("frontend.persistent", False, "invalid", "a frontend always keeps its disk", fixed=True),
-        Refused("computes[0].macs", ["02:00:00:00:0c:70", "02:00:00:00:0c:71", "02:00:00:00:0c:72"], "conflict", GIVEN, names="mac", fixed=True),
+        Refused(
+            "computes[0].macs", ["02:00:00:00:0c:70", "02:00:00:00:0c:71", "02:00:00:00:0c:72"], "conflict", GIVEN, names="mac", fixed=True
+        ),
         Refused("computes[0].address", "10.15.0.70", "conflict", GIVEN, fixed=True),
         Refused("computes[1]", {**GROUP, "nodes": "d0", "macs": None, "memory": "1MiB"}, "invalid", "has too little memory", "computes[1]"),
     ),

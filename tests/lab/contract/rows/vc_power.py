@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The power switch of a frontend that was on once and is off; libvirt tells at once what became of it.  And two computes of a running set."""
+"""The power switch of a frontend that was on once and is off; and those of two computes in a running set."""
 
 from __future__ import annotations
 
@@ -69,6 +69,7 @@ FRONTEND_TRIAL = Trial(
     host=HOST,
     prepare=switched_off,
 )
+
 
 @contextlib.contextmanager
 def running() -> Iterator[Names]:
