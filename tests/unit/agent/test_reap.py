@@ -70,7 +70,7 @@ class Queue(Commands):
         super().__init__()
         self.text = text
 
-    def run(self, argv: Sequence[str], stdin: str = "", timeout: float = 120.0) -> Result:
+    def run(self, argv: Sequence[str], stdin: str = "", timeout: float = 120.0, holding: Sequence[int] = ()) -> Result:
         assert argv[0] == "squeue"
         self.count += 1
         return Result(1, "", "slurm_load_jobs error: Unable to contact slurm controller") if self.text is None else Result(0, self.text, "")

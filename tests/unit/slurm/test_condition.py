@@ -27,7 +27,7 @@ class Agents(Commands):
         super().__init__()
         self.answers = answers
 
-    def run(self, argv: Sequence[str], stdin: str = "", timeout: float = 120.0) -> Result:
+    def run(self, argv: Sequence[str], stdin: str = "", timeout: float = 120.0, holding: Sequence[int] = ()) -> Result:
         assert argv[0] == "srun"
         self.count += 1
         lines = [json.dumps(answer) for answer in self.answers if answer is not None]

@@ -38,7 +38,7 @@ class Play(Commands):
         self.ran: list[str] = []
         self.after_cancel: list[Scene] = []
 
-    def run(self, argv: Sequence[str], stdin: str = "", timeout: float = 120.0) -> Result:
+    def run(self, argv: Sequence[str], stdin: str = "", timeout: float = 120.0, holding: Sequence[int] = ()) -> Result:
         self.count += 1
         self.ran.append(" ".join(argv))
         if argv[0] == "squeue":

@@ -42,7 +42,7 @@ class Replay(Commands):
         super().__init__()
         self.said = {tuple(entry["argv"]): entry for entry in json.loads((FIXTURES / f"slurm-{release}.json").read_text())}
 
-    def run(self, argv: Sequence[str], stdin: str = "", timeout: float = 120.0) -> Result:
+    def run(self, argv: Sequence[str], stdin: str = "", timeout: float = 120.0, holding: Sequence[int] = ()) -> Result:
         self.count += 1
         entry = self.said.get(tuple(argv))
         if entry is None:
@@ -58,7 +58,7 @@ class Recorder(Commands):
         self.host = host
         self.said: list[dict[str, object]] = []
 
-    def run(self, argv: Sequence[str], stdin: str = "", timeout: float = 120.0) -> Result:
+    def run(self, argv: Sequence[str], stdin: str = "", timeout: float = 120.0, holding: Sequence[int] = ()) -> Result:
         done = attempt(self.host, *argv)
         self.said.append({"argv": list(argv), "status": done.returncode, "out": done.stdout, "err": done.stderr})
         return Result(done.returncode, done.stdout, done.stderr)

@@ -35,7 +35,7 @@ class Scripted(Commands):
         self.pauses.append(seconds)
         self.now += seconds
 
-    def run(self, argv: Sequence[str], stdin: str = "", timeout: float = 120.0) -> Result:
+    def run(self, argv: Sequence[str], stdin: str = "", timeout: float = 120.0, holding: Sequence[int] = ()) -> Result:
         self.count += 1
         self.now += self.seconds
         return self.ends.pop(0) if len(self.ends) > 1 else self.ends[0]
