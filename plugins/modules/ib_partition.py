@@ -20,7 +20,9 @@ description:
   - Ports that are not on the fabric are enrolled all the same, and listed. Nothing can be seen of them.
 options:
   partitions:
-    description: The partitions to declare or remove; others are left alone.
+    description:
+      - The partitions to declare or remove; others are left alone.
+      - An empty list only has the file read, whether OpenSM runs or not, so that a mistake in it is found before OpenSM does.
     type: list
     elements: dict
     required: true
@@ -222,7 +224,9 @@ def main() -> None:
         commands = Commands()
         file = PartitionFile(module.params["path"])
         with file.locked():
-            actions = PartitionActions(commands, file, daemon.find(commands, module.params["unit"]), requests, wait)
+            # With nothing to declare nobody is asked: only the file is read.
+            running = daemon.find(commands, module.params["unit"]) if requests else daemon.Daemon("", {}, "")
+            actions = PartitionActions(commands, file, running, requests, wait)
             module_runner.run(module, "partitions", actions.plan, actions.apply, actions.answer, nothing=[])
     except VcError as error:
         module_runner.refuse(module, error, partitions=[])

@@ -129,9 +129,8 @@ options:
         choices: [present, absent]
         default: present
   vault_root:
-    description: Directory of the vault on its host.
+    description: Directory of the vault on its host. Left out, the one that role P(hpc.virtual_cluster.vault#role) has made there.
     type: path
-    default: /var/lib/vc-vault
 attributes:
   check_mode:
     description: Returns what a run would return, with the revisions that it would give.
@@ -283,7 +282,8 @@ from ansible_collections.hpc.virtual_cluster.plugins.module_utils.planner.images
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.planner.isos import parse_isos
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.planner.plan import Plan
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.planner.snapshots import parse_snapshots
-from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.registry import Registry, check_root
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.place import check_root, root_of
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.registry import Registry
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.store_choice import open_store
 
 STATE = {"type": "str", "choices": ["present", "absent"], "default": "present"}
@@ -320,15 +320,15 @@ ARGUMENTS = {
     "disks": {"type": "list", "elements": "dict", "options": DISK},
     "snapshots": {"type": "list", "elements": "dict", "options": SNAPSHOT},
     "isos": {"type": "list", "elements": "dict", "options": ISO},
-    "vault_root": {"type": "path", "default": "/var/lib/vc-vault"},
+    "vault_root": {"type": "path"},
 }
 
 
 def main() -> None:
     """Plan against the store, write, and return every item as it is then."""
     module = AnsibleModule(argument_spec=ARGUMENTS, mutually_exclusive=[KINDS], required_one_of=[KINDS], supports_check_mode=True)
-    root = module.params["vault_root"]
     try:
+        root = root_of(module.params["vault_root"])
         check_root(root)
         store = open_store(Commands(), root)
     except VcError as error:

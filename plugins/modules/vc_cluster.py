@@ -145,9 +145,8 @@ options:
     choices: [present, absent]
     default: present
   vault_root:
-    description: Directory of the vault on its host.
+    description: Directory of the vault on its host. Left out, the one that role P(hpc.virtual_cluster.vault#role) has made there.
     type: path
-    default: /var/lib/vc-vault
 attributes:
   check_mode:
     description: Returns the same object, with the numbers that would be given out; only a new cluster's SSH key is not known yet.
@@ -285,7 +284,8 @@ from ansible_collections.hpc.virtual_cluster.plugins.module_utils.command import
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model.cluster import Cluster
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model.errors import VcError
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.planner.plan import Action, Done, Plan
-from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.registry import Registry, check_root
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.place import check_root, root_of
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.registry import Registry
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.store_choice import open_store
 
 NODE = {
@@ -312,7 +312,7 @@ ARGUMENTS = {
     },
     "computes": {"type": "list", "elements": "dict", "options": {"nodes": {"type": "str"}, **NODE}},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    "vault_root": {"type": "path", "default": "/var/lib/vc-vault"},
+    "vault_root": {"type": "path"},
 }
 
 
@@ -320,8 +320,8 @@ def main() -> None:
     """Plan against the registry, write, and return the cluster as it is registered then."""
     module = AnsibleModule(argument_spec=ARGUMENTS, required_if=[("state", "present", ("owner", "account"))], supports_check_mode=True)
     commands = Commands()
-    root = module.params["vault_root"]
     try:
+        root = root_of(module.params["vault_root"])
         check_root(root)
         store = open_store(commands, root)
     except VcError as error:

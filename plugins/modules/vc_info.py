@@ -20,7 +20,7 @@ options:
       - V(vault) reads the registry, leases, disks and golden images; on the vault host, as root.
       - V(slurm) reads jobs that claim to be computesets; on any host where C(squeue) works, as any user who may see all jobs.
       - V(libvirt) reads the frontends' domains; on a frontend host, as root.
-      - V(fabric) reads the partitions in C(/etc/opensm/partitions.conf) and their ports' own tables; on the subnet manager's host, as root.
+      - V(fabric) reads the partitions in O(opensm_path) and their ports' own tables; on the subnet manager's host, as root.
     type: list
     elements: str
     choices: [vault, slurm, libvirt, fabric]
@@ -29,9 +29,17 @@ options:
     description: Only this virtual cluster. Left out, all of them.
     type: str
   vault_root:
-    description: Directory of the vault on its host, for V(vault).
+    description:
+      - Directory of the vault on its host, for V(vault). Left out, the one that role P(hpc.virtual_cluster.vault#role) has made there.
     type: path
-    default: /var/lib/vc-vault
+  opensm_path:
+    description: OpenSM's partition file, for V(fabric).
+    type: path
+    default: /etc/opensm/partitions.conf
+  opensm_unit:
+    description: Name of OpenSM's systemd unit, for V(fabric), or a pattern that one running unit has.
+    type: str
+    default: opensm*.service
 attributes:
   check_mode:
     description: Can run in check mode and return what would be.
@@ -181,18 +189,19 @@ from ..module_utils.planner.partition import describe
 from ..module_utils.slurm import jobs
 from ..module_utils.slurm.claimed import claimed
 from ..module_utils.vault.command import open_leases
-from ..module_utils.vault.registry import check_root, check_root_name
+from ..module_utils.vault.place import check_root, check_root_name, root_of
 
 
 def readers(options: Mapping[str, Any]) -> dict[str, Callable[[], dict[str, Any]]]:
     """What reads each kind that was asked for, in that order.  VcError for options that are wrong on any host."""
     only = "" if options["cluster"] is None else names.cluster_name(options["cluster"])
-    check_root_name(options["vault_root"])
+    if options["vault_root"] is not None:
+        check_root_name(options["vault_root"])
     known: dict[str, Callable[[], dict[str, Any]]] = {
         "vault": lambda: read_vault(only, options["vault_root"]),
         "slurm": lambda: read_slurm(only),
         "libvirt": lambda: read_libvirt(only),
-        "fabric": lambda: read_fabric(only),
+        "fabric": lambda: read_fabric(only, options["opensm_path"], options["opensm_unit"]),
     }
     asked = options["gather"]
     for number, kind in enumerate(asked):
@@ -202,9 +211,10 @@ def readers(options: Mapping[str, Any]) -> dict[str, Callable[[], dict[str, Any]
     return {kind: known[kind] for kind in asked}
 
 
-def read_vault(only: str, root: str) -> dict[str, Any]:
+def read_vault(only: str, asked: Optional[str]) -> dict[str, Any]:
     if os.geteuid() != 0:
         raise VcError("forbidden", "vault", "reading the registry", "it is root's", "set `become: true`")
+    root = root_of(asked)
     check_root(root)
     return open_leases(root).everything(only)
 
@@ -224,11 +234,11 @@ def read_libvirt(only: str) -> dict[str, Any]:
     return {"frontends": [domain for domain in read_frontends() if only in ("", domain["cluster"])]}
 
 
-def read_fabric(only: str) -> dict[str, Any]:
-    commands, file = Commands(), PartitionFile(PATH)
+def read_fabric(only: str, path: str, unit: str) -> dict[str, Any]:
+    commands, file = Commands(), PartitionFile(path)
     document = file.read()
     listed = [one for name, one in sorted(document.partitions.items()) if only in ("", name)]
-    tables = ports.read(daemon.find(commands, daemon.UNITS), ports.expected(([one], one) for one in listed))
+    tables = ports.read(daemon.find(commands, unit), ports.expected(([one], one) for one in listed))
     return {"partitions": [describe(one, tables) for one in listed], "default_open": default_is_open(document)}
 
 
@@ -237,7 +247,9 @@ def main() -> None:
         argument_spec={
             "gather": {"type": "list", "elements": "str", "choices": ["vault", "slurm", "libvirt", "fabric"], "required": True},
             "cluster": {"type": "str"},
-            "vault_root": {"type": "path", "default": "/var/lib/vc-vault"},
+            "vault_root": {"type": "path"},
+            "opensm_path": {"type": "path", "default": PATH},
+            "opensm_unit": {"type": "str", "default": daemon.UNITS},
         },
         supports_check_mode=True,
     )

@@ -34,6 +34,8 @@ LOGIN = re.compile(r"sshd(-session)?: \S+( |@)(?!.*listener)")
 ANSIBLE = re.compile(r"ansible[-_.]|/\.ansible/")
 
 
+# Where the vault is in the lab, and where it would be if somebody had not been told.
+VAULTS = ("/srv/vc-vault", "/var/lib/vc-vault")
 # A timer's look for a moment, now and then.
 REAP = "vc-flush reap"
 REAP_UNIT = "vc-reap.service"
@@ -168,17 +170,17 @@ def units() -> Iterator[str]:
 
 def registry() -> Iterator[str]:
     """What the vault holds: which files, and what the records say.  A lease that nobody holds is no leak: it counts epochs."""
-    root = "/var/lib/vc-vault"
-    leases = f"{root}/registry/leases"
-    yield from tree(root, (leases,))
-    for path in glob.glob(f"{root}/**/*.json", recursive=True):
-        try:
-            with open(path, encoding="utf-8") as stream:
-                record = json.load(stream, object_hook=without_counters)
-            if not path.startswith(leases) or record["holder"] is not None:
-                yield f"{path} says {json.dumps(record, sort_keys=True)}"
-        except (FileNotFoundError, ValueError, KeyError) as error:
-            yield f"{path} unreadable: {type(error).__name__}"
+    for root in VAULTS:
+        leases = f"{root}/registry/leases"
+        yield from tree(root, (leases,))
+        for path in glob.glob(f"{root}/**/*.json", recursive=True):
+            try:
+                with open(path, encoding="utf-8") as stream:
+                    record = json.load(stream, object_hook=without_counters)
+                if not path.startswith(leases) or record["holder"] is not None:
+                    yield f"{path} says {json.dumps(record, sort_keys=True)}"
+            except (FileNotFoundError, ValueError, KeyError) as error:
+                yield f"{path} unreadable: {type(error).__name__}"
 
 
 def without_counters(record: dict[str, object]) -> dict[str, object]:

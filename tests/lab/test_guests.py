@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.lab import vault
 from tests.lab.host import HOSTS, KEYS, UIDS, Failed, attempt, finished, on, python
 from tests.lab.virtual_cluster import awaited
 
@@ -84,7 +85,7 @@ class Guests:
 
 @pytest.fixture(scope="module")
 def guests(demo: None) -> Guests:
-    registry = json.loads(on("nas", "cat", "/var/lib/vc-vault/registry/registry.json"))
+    registry = json.loads(on("nas", "cat", f"{vault.ROOT}/registry/registry.json"))
     cluster = registry["clusters"]["vc1"]
     defined = {node["name"]: node for node in cluster["nodes"]}
     seen = {name: json.loads(ssh("python3 -", "" if name == "frontend" else name, stdin=WHO_AM_I)) for name in defined}
@@ -146,7 +147,7 @@ def test_the_root_disk_ends_at_the_vaults_export(guests: Guests, name: str) -> N
     shown = on("nas", "tgtadm", "--lld", "iscsi", "--mode", "target", "--op", "show")
     target = next(part for part in re.split(r"(?m)^Target ", shown) if re.match(rf"\d+: {re.escape(backing.group(1))}\n", part))
     assert "Readonly: Yes" in target
-    assert re.search(r"Backing store path: /var/lib/vc-vault/store/", target), target
+    assert re.search(f"Backing store path: {vault.ROOT}/store/", target), target
     assert re.search(rf"IP Address: {re.escape(on(host, 'hostname', '-I').split()[0])}\b", target), target
     # Whoever has no secret gets nothing, also from the right address.
     refused = attempt(host, "qemu-img", "info", "-f", "raw", infos[0]["backing-filename"])

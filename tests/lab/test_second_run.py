@@ -16,8 +16,8 @@ from tests.lab.host import attempt, on, play, python
 RAW = """
 import glob, hashlib, json, os, subprocess
 found = {}
-for pattern in ("/var/lib/vc-vault/**", "/etc/openvswitch/conf.db", "/var/lib/openvswitch/conf.db", "/etc/hpc-virtual-cluster/*",
-                "/etc/slurm/**", "/usr/lib/hpc-virtual-cluster/**", "/etc/libvirt/**", "/etc/opensm/*"):
+for pattern in ("/srv/vc-vault/**", "/var/lib/vc-vault/**", "/etc/openvswitch/conf.db", "/var/lib/openvswitch/conf.db",
+                "/etc/hpc-virtual-cluster/*", "/etc/slurm/**", "/usr/lib/hpc-virtual-cluster/**", "/etc/libvirt/**", "/etc/opensm/*"):
     for path in glob.glob(pattern, recursive=True):
         if os.path.isfile(path):
             state = os.stat(path)

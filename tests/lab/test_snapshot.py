@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.lab import snapshot
+from tests.lab import snapshot, vault
 from tests.lab.host import on
 
 
@@ -50,8 +50,8 @@ LEAKS = (
     Leak(
         "registry",
         "nas",
-        "echo x > /var/lib/vc-vault/registry/leak.json",
-        "rm /var/lib/vc-vault/registry/leak.json",
+        f"echo x > {vault.ROOT}/registry/leak.json",
+        f"rm {vault.ROOT}/registry/leak.json",
         "leak.json unreadable",
     ),
     Leak("slurm", "head", "scontrol update nodename=hv2 state=drain reason=leak", "scontrol update nodename=hv2 state=resume", "leak"),

@@ -153,8 +153,8 @@ for pid in filter(str.isdigit, os.listdir("/proc")):
         except OSError:
             pass
 # Large, and written by nothing of ours but the store: whole images.
-FOREIGN = ("/run/host", "/var/lib/dpkg", "/var/cache", "/var/lib/mysql", "/var/lib/vc-vault/store")
-for root in ("/etc", "/run", "/var", "/tmp", "/dev/shm", "/home", "/root"):
+FOREIGN = ("/run/host", "/var/lib/dpkg", "/var/cache", "/var/lib/mysql", "/srv/images", "/srv/vc-vault/store")
+for root in ("/etc", "/run", "/srv", "/var", "/tmp", "/dev/shm", "/home", "/root"):
     for place, directories, files in os.walk(root):
         directories[:] = [name for name in directories if os.path.join(place, name) not in FOREIGN]
         for name in files:

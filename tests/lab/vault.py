@@ -11,7 +11,7 @@ from tests.lab.host import on
 
 HOST, ADDRESS = "nas", "10.77.0.12"
 COMMAND = "/usr/lib/hpc-virtual-cluster/bin/vc-vault"
-ROOT = "/var/lib/vc-vault"
+ROOT = "/srv/vc-vault"
 
 
 def lease(cluster: str, node: str) -> dict[str, Any]:

@@ -18,7 +18,10 @@ from tests.static.sanity import copy_tree
 
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
 # A host's own, without which it cannot take part; other hosts of the role do not have them.
-OF_SOME_HOSTS = {"slurm_controller": {"slurm_controller_cpus", "slurm_controller_memory_mib"}}
+OF_SOME_HOSTS = {
+    "slurm_controller": {"slurm_controller_cpus", "slurm_controller_memory_mib"},
+    "vault": {"vault_client_address"},
+}
 
 
 @pytest.fixture(scope="module")

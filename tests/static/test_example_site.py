@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import base64
+import ipaddress
 import json
 import os
 import pathlib
@@ -111,6 +113,47 @@ def test_check_mode_refuses_a_host_that_was_never_converged(tmp_path: pathlib.Pa
     done = subprocess.run(argv, cwd=ROOT, env=environment(**QUIET), capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert f"{host} has {refusal} yet" in done.stdout + done.stderr
+    assert re.findall(r"changed=(\d+) +unreachable=0 +failed=(\d)", done.stdout) == [("0", "1")]
+
+
+VAULT = """
+- hosts: nas1
+  gather_facts: false
+  vars_files: [{role}/defaults/main.yml, {role}/vars/Debian.yml, {role}/vars/main.yml]
+  tasks:
+    - ansible.builtin.copy:
+        content: "{{{{ vault_key_lines | to_json }}}}"
+        dest: "{dest}"
+"""
+
+
+def test_keys_are_good_from_the_address_by_which_a_host_comes(tmp_path: pathlib.Path) -> None:
+    key = base64.b64encode(b"ssh-ed25519 AAAA its own").decode()
+    given = {"agent_vault_key": {"content": key}}
+    play, lines = tmp_path / "play.yml", tmp_path / "lines.json"
+    play.write_text(VAULT.format(role=ROOT / "roles" / "vault", dest=lines), encoding="utf-8")
+    check("ansible-playbook", "-i", str(EXAMPLE), str(play), *HERE, "-e", json.dumps(given), **QUIET)
+    found = {re.findall('--host ([^ "]+)', line)[0]: line for line in json.loads(lines.read_text(encoding="utf-8"))}
+    inventory = json.loads(check("ansible-inventory", "-i", str(EXAMPLE), "--list", **QUIET))["_meta"]["hostvars"]
+    assert set(found) == {"node001", "node002", "node003", "node004", "fe1", "fe2", "login1"}
+    for host, line in found.items():
+        address = inventory[host]["vault_client_address"]
+        assert ipaddress.ip_address(address) in ipaddress.ip_network("203.0.113.0/24")
+        assert line.startswith(f'restrict,from="{address}",command="/usr/lib/hpc-virtual-cluster/bin/vc-vault serve --host {host}')
+
+
+@pytest.mark.parametrize("address", ["node002.example.org", "203.0.113.300", '::1",command="sh'])
+def test_a_client_without_an_address_is_refused_before_anything_is_written(tmp_path: pathlib.Path, address: str) -> None:
+    """sshd would compare the name with nothing, and keep the host out without a word."""
+    copy = shutil.copytree(EXAMPLE, tmp_path / "inventory")
+    hosts = copy / "hosts.yml"
+    hosts.write_text(hosts.read_text(encoding="utf-8").replace("203.0.113.12", json.dumps(address)), encoding="utf-8")
+    play = tmp_path / "play.yml"
+    play.write_text(yaml.safe_dump([{"hosts": "vault", "gather_subset": ["!all", "min"], "roles": ["hpc.virtual_cluster.vault"]}]))
+    argv = ["ansible-playbook", "--check", "-i", str(copy), str(play), *HERE]
+    done = subprocess.run(argv, cwd=ROOT, env=environment(**QUIET), capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert f"node002: {address} is no address" in done.stdout.replace('\\"', '"')
     assert re.findall(r"changed=(\d+) +unreachable=0 +failed=(\d)", done.stdout) == [("0", "1")]
 
 

@@ -29,5 +29,5 @@ def test_every_host_has_one_line_and_one_command(host: Host) -> None:
 
 
 def test_the_registry_is_roots(host: Host) -> None:
-    place = host.file("/var/lib/vc-vault")
+    place = host.file("/srv/vc-vault")
     assert (place.user, place.mode) == ("root", 0o700)

@@ -41,7 +41,8 @@ def find(commands: Commands, pattern: str) -> Daemon:
         raise VcError("unreachable", pattern, _TRIED, "it does not run on this host, nothing was written", remedy)
     if len(running) > 1:
         listed = ", ".join(sorted(unit["Id"] for unit in running))
-        raise VcError("conflict", pattern, _TRIED, f"several run: {listed}", "give option unit the name of the one that reads this file")
+        remedy = "say which one reads this file: ib_partition's unit, vc_info's opensm_unit, vc_opensm_unit for the playbooks"
+        raise VcError("conflict", pattern, _TRIED, f"several run: {listed}", remedy)
     unit = running[0]
     if unit.get("CanReload") != "yes":
         remedy = "give it a drop-in with `[Service]` and `ExecReload=/bin/kill -HUP $MAINPID`, as role opensm does"

@@ -19,7 +19,8 @@ from . import protocol
 from .iscsi import PORT, Exports
 from .lease_record import Caller
 from .leases import Leases
-from .registry import VAULT_ROOT, Registry
+from .place import FILE, check_root, root_of
+from .registry import Registry
 from .store_choice import open_store
 from .tgtd import SOCKET, Tgtd
 
@@ -27,7 +28,7 @@ from .tgtd import SOCKET, Tgtd
 _ALLOWED = {"guests": protocol.VERBS, "gate": protocol.GATE_VERBS, "both": (*protocol.VERBS, *protocol.GATE_VERBS)}
 
 
-def open_leases(root: str = VAULT_ROOT, tgt_socket: str = SOCKET) -> Leases:
+def open_leases(root: str, tgt_socket: str = SOCKET) -> Leases:
     """The leases of the vault under this root, served by the tgtd behind this socket."""
     return Leases(Registry(root), open_store(Commands(), root), Exports(Tgtd(tgt_socket)))
 
@@ -72,7 +73,9 @@ def main(argv: Sequence[str]) -> int:
     """Run vc-vault with these arguments (without the program's name); answers the exit status."""
     options = _parser().parse_args(list(argv))
     try:
-        leases = open_leases(options.root, options.tgt_socket)
+        root = root_of(options.root)
+        check_root(root)
+        leases = open_leases(root, options.tgt_socket)
         if options.verb == "serve":
             caller = caller_from_sshd(options.host, os.environ, options.portal_port)
             text = sys.stdin.buffer.read(protocol.LARGEST_REQUEST + 1).decode("utf-8", "replace")
@@ -97,7 +100,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="vc-vault", description="The vault of a site's virtual clusters: registry, leases, exports.")
-    parser.add_argument("--root", default=VAULT_ROOT, help="where the vault lives (default: %(default)s)")
+    parser.add_argument("--root", help=f"where the vault lives (default: what {FILE} says)")
     parser.add_argument("--tgt-socket", default=SOCKET, help="management socket of tgtd (default: %(default)s)")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     verb = verbs.add_parser("serve", help="answer one request of a host; the forced command of its key")

@@ -20,7 +20,6 @@ from ..model.errors import VcError
 from . import durable, source_file
 from .iso_files import IsoFiles
 from .making import Making
-from .registry import VAULT_ROOT
 from .source_file import MIB
 from .store import Disk, Disks, DiskSnapshot, Golden, Goldens, Iso, Isos, Settled, Snapshots
 
@@ -28,7 +27,7 @@ from .store import Disk, Disks, DiskSnapshot, Golden, Goldens, Iso, Isos, Settle
 class DirectoryStore:
     """The store under ``<root>/store``; see ``store.Store`` for what each method promises."""
 
-    def __init__(self, commands: Commands, root: str = VAULT_ROOT) -> None:
+    def __init__(self, commands: Commands, root: str) -> None:
         self._commands = commands
         self.path = Path(root) / "store"
         self._goldens = self.path / "goldens"

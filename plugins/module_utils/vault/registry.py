@@ -10,7 +10,6 @@ works on a stale picture.  A claim whose owner is not in registry.json was left 
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,12 +18,9 @@ from typing import Any, Optional
 from ..model import access
 from ..model.cluster import Cluster
 from ..model.errors import VcError
-from ..model.names import shown
 from . import durable
 
-VAULT_ROOT = "/var/lib/vc-vault"
 CLAIM_KINDS = ("vni", "pkey", "mac")
-_ROOT = re.compile(r"/[A-Za-z0-9_.+/-]{1,255}")
 
 
 @dataclass(frozen=True)
@@ -48,27 +44,6 @@ class Snapshot:
         return self.clusters[name]
 
 
-def check_root(root: str) -> None:
-    """Refuse a vault directory that no vault is in, before anything is made there: VcError ``invalid``, ``unknown``."""
-    check_root_name(root)
-    if not Path(root).is_dir():
-        raise VcError(
-            "unknown", f"vault_root {root}", "opening the vault", "there is no such directory", "run role vault on this host first"
-        )
-
-
-def check_root_name(root: str) -> None:
-    """Refuse what cannot be a vault directory on any host: VcError ``invalid``."""
-    if not _ROOT.fullmatch(root) or "/.." in root:
-        raise VcError(
-            "invalid",
-            f"vault_root {shown(root)}",
-            "opening the vault",
-            "it is not a plain absolute path",
-            f"leave it out; it is {VAULT_ROOT}",
-        )
-
-
 def numbers_of(cluster: Cluster) -> dict[tuple[str, str], str]:
     """(kind, value) -> owner, for every number the cluster holds."""
     numbers = {("vni", str(cluster.network.vni)): cluster.name, ("pkey", cluster.pkey): cluster.name}
@@ -80,7 +55,7 @@ def numbers_of(cluster: Cluster) -> dict[tuple[str, str], str]:
 class Registry:
     """The files under ``<root>/registry``.  Reading never writes; writing needs the lock held."""
 
-    def __init__(self, root: str = VAULT_ROOT) -> None:
+    def __init__(self, root: str) -> None:
         self.root = Path(root)
         self.path = self.root / "registry"
         self._file = self.path / "registry.json"

@@ -11,14 +11,13 @@ from ..model.errors import VcError
 from ..model.names import shown
 from . import durable, zfs
 from .directory_store import DirectoryStore
-from .registry import VAULT_ROOT
 from .store import Store
 from .zfs_store import ZfsStore
 
 KINDS = ("directory", "zfs")
 
 
-def open_store(commands: Commands, root: str = VAULT_ROOT) -> Store:
+def open_store(commands: Commands, root: str) -> Store:
     """The store of the vault under this root.  VcError ``invalid`` for a choice that is none, ``conflict`` when it would hide disks."""
     path = Path(root) / "store.json"
     plain = DirectoryStore(commands, root)

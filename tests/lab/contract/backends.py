@@ -61,7 +61,7 @@ def numbered(lines: object) -> dict[str, str]:
 
 def vault() -> dict[str, str]:
     """The registry, its claims, leases and secrets; the store; what the target daemon serves."""
-    return {**files("/var/lib/vc-vault"), **numbered(census.targets())}
+    return {**files(*census.VAULTS), **numbered(census.targets())}
 
 
 # What Open vSwitch keeps of what it was told; the rest of a row is what it measures.

@@ -10,6 +10,7 @@ from typing import Any
 
 from tests.lab.contract.station import on, told
 from tests.lab.contract.subject import Change, Contract, Fault, Guard, Names, Refused, Trial
+from tests.lab.vault import ROOT
 from tests.lab.virtual_cluster import VAULT_HOST
 
 PLACE = "/var/tmp/vc-contract"
@@ -29,7 +30,7 @@ CLUSTER: dict[str, Any] = {
     "network": {"cidr": "10.15.0.0/24"},
     "computes": [GROUP],
 }
-STORE = "/var/lib/vc-vault/store"
+STORE = f"{ROOT}/store"
 DISK_IN_THE_WAY = f"{STORE}/disks/contractdisks/p1"
 SNAPSHOT_IN_THE_WAY = f"{STORE}/snapshots/contractdisks/p0/second"
 ISO_IN_THE_WAY = f"{STORE}/isos/contract-b.iso"

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from tests.lab.contract.station import on, told
 from tests.lab.contract.subject import Change, Contract, Fault, Guard, Names, Refused, Trial
+from tests.lab.vault import ROOT
 from tests.lab.virtual_cluster import VAULT_HOST
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + "A" * 43
-SECRETS = "/var/lib/vc-vault/registry/secrets/contract"
+SECRETS = f"{ROOT}/registry/secrets/contract"
 DISK = {"cluster": "contract", "node": "c0"}
 GROUP = {
     "nodes": "c[0-1]",

@@ -14,6 +14,7 @@ from tests.lab.virtual_cluster import SUBMIT_HOST, VAULT_HOST
 
 READS = "it only reads"
 EMPTY = "/var/tmp/vc-contract-vault"
+OTHER_FILE = "/var/tmp/vc-contract.conf"
 
 
 @contextlib.contextmanager
@@ -54,12 +55,32 @@ SLURM = Trial(
     user="labuser",
 )
 LIBVIRT = Trial(name="libvirt", present={"gather": ["libvirt"]}, absent=None, changes=(Change("cluster", "nosuch"),), host="fe1")
-FABRIC = Trial(name="fabric", present={"gather": ["fabric"]}, absent=None, changes=(Change("cluster", "nosuch"),), host="head")
+
+
+@contextlib.contextmanager
+def another_file() -> Iterator[Names]:
+    """A partition file beside OpenSM's own, without any partition of ours."""
+    on("head", "tee", OTHER_FILE, stdin="Default=0x7fff : ALL=full ;\n")
+    yield {}
+    on("head", "rm", OTHER_FILE)
+
+
+FABRIC = Trial(
+    name="fabric",
+    present={"gather": ["fabric"]},
+    absent=None,
+    changes=(Change("cluster", "nosuch"), Change("opensm_path", OTHER_FILE)),
+    host="head",
+    prepare=another_file,
+)
 
 CONTRACT = Contract(
     host=VAULT_HOST,
     dumps={VAULT_HOST: ("vault",), SUBMIT_HOST: ("jobs", "fabric"), "fe1": ("frontends", "overlay")},
     trials=(VAULT, SLURM, LIBVIRT, FABRIC),
-    apart={"gather": "says what is read; each kind has a trial"},
+    apart={
+        "gather": "says what is read; each kind has a trial",
+        "opensm_unit": "says which OpenSM is asked; `tests/lab/test_fabric.py`",
+    },
     without={"absent": READS, "kept": READS, "items": "what is wrong on one host only is a failure on the way"},
 )
