@@ -74,6 +74,55 @@ def reload() -> None:
     on(MANAGER, "systemctl", "reload", UNIT)
 
 
+# A package as it was before it was unpacked, with the scripts that its manager runs, in a repository of its own.
+REPACK = """
+import hashlib, os, shutil, subprocess, sys
+name, place = sys.argv[1:]
+def output(*argv):
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+tree = place + "/tree"
+os.makedirs(tree + "/DEBIAN")
+for path in output("dpkg-query", "-L", name).splitlines():
+    if os.path.isdir(path):
+        os.makedirs(tree + path, exist_ok=True)
+    elif os.path.lexists(path):
+        shutil.copy2(path, tree + path, follow_symlinks=False)
+for script in ("preinst", "postinst", "prerm", "postrm", "conffiles"):
+    shutil.copy2("/var/lib/dpkg/info/" + name + "." + script, tree + "/DEBIAN")
+fields = [line for line in output("dpkg-query", "-s", name).splitlines() if not line.startswith(("Status:", "Conffiles:", " /etc/"))]
+control = "\\n".join(fields) + "\\n"
+open(tree + "/DEBIAN/control", "w").write(control)
+package = place + "/" + name + ".deb"
+subprocess.run(["dpkg-deb", "--root-owner-group", "-b", tree, package], check=True, capture_output=True)
+content = open(package, "rb").read()
+told = "Filename: ./%s.deb\\nSize: %d\\nSHA256: %s\\n" % (name, len(content), hashlib.sha256(content).hexdigest())
+open(place + "/Packages", "w").write(control + told)
+open(place + "/proof.list", "w").write("deb [trusted=yes] file:%s ./\\n" % place)
+alone = ["-o", "Dir::Etc::SourceList=/dev/null", "-o", "Dir::Etc::SourceParts=" + place, "-o", "APT::Get::List-Cleanup=0"]
+subprocess.run(["apt-get", "-q", *alone, "update"], check=True, capture_output=True)
+print("null")
+"""
+REPOSITORY = "/var/tmp/vc-proof-packages"
+
+
+@contextlib.contextmanager
+def not_installed() -> Iterator[None]:
+    """A host that has never had OpenSM, and whose package manager can get it."""
+    place, source = FILE.rpartition("/")[0], "/etc/apt/sources.list.d/vc-proof.list"
+    python(MANAGER, REPACK, "opensm", REPOSITORY)
+    on(MANAGER, "cp", f"{REPOSITORY}/proof.list", source)
+    on(MANAGER, "systemctl", "stop", "opensm.service", UNIT)
+    on(MANAGER, "dpkg", "--purge", "opensm")
+    on(MANAGER, "mv", place, f"{REPOSITORY}/etc")
+    on(MANAGER, "sh", "-c", "rm -f /etc/systemd/system/opensm*.d/vc-[pr]*.conf /var/log/opensm*; systemctl daemon-reload")
+    try:
+        yield
+    finally:
+        on(MANAGER, "apt-get", "-qy", "install", "opensm")
+        on(MANAGER, "sh", "-c", f"rm -rf {place} && mv {REPOSITORY}/etc {place} && systemctl start {UNIT} && systemctl reload {UNIT}")
+        on(MANAGER, "sh", "-c", f"rm -r {source} {REPOSITORY} /var/lib/apt/lists/*vc-proof*")
+
+
 @contextlib.contextmanager
 def reload_is(command: str) -> Iterator[None]:
     """OpenSM's unit does this instead of having it read its file."""

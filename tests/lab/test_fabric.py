@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from tests.lab import in_process, infiniband
-from tests.lab.host import on, python
+from tests.lab import in_process, infiniband, vault
+from tests.lab.host import ROOT, attempt, on, play, python
 from tests.lab.infiniband import MANAGER, OWN, UNIT, keys, look, node
 from tests.lab.virtual_cluster import awaited
 from tests.unit.fabric.samples import BROKEN, ONE, READ, TWO
@@ -63,7 +63,7 @@ def as_before(before: str) -> Iterator[None]:
 
 
 def test_declared_nodes_have_their_key_and_no_other() -> None:
-    declared = json.loads(on("nas", "cat", "/var/lib/vc-vault/registry/registry.json"))["clusters"]["vc1"]
+    declared = json.loads(on("nas", "cat", f"{vault.ROOT}/registry/registry.json"))["clusters"]["vc1"]
     key = f"0x{int(declared['pkey'], 16) | 0x8000:04x}"
     guids = [one["guid"] for one in declared["nodes"]]
     assert len(guids) == 3
@@ -280,6 +280,77 @@ def test_nothing_is_written_while_opensm_is_down(before: str) -> None:
     finally:
         on(MANAGER, "systemctl", "start", UNIT)
     awaited(lambda: keys("head", A) == {A: {LIMITED}}, "OpenSM answers again", 10)
+
+
+def role(*argv: str) -> str:
+    """What role opensm said of its host in the end."""
+    said = play(str(ROOT / "tests" / "lab" / "opensm.yml"), *argv).stdout
+    return said[said.rindex("PLAY RECAP") :]
+
+
+def started() -> list[str]:
+    """Units of OpenSM that run, and whether any of them has run without partitions since it was installed."""
+    running = on(MANAGER, "systemctl", "list-units", "--plain", "--no-legend", "--state=active", "opensm@*.service")
+    logs = on(MANAGER, "sh", "-c", "cat /var/log/opensm.*.log")
+    return [line.split()[0] for line in running.splitlines()] + [line for line in logs.splitlines() if "not accessible" in line]
+
+
+def test_a_new_opensm_never_runs_without_partitions() -> None:
+    """Its package starts it as soon as it is unpacked."""
+    with infiniband.not_installed():
+        assert "failed=0" in role()
+        assert started() == [UNIT]
+        assert keys("hv1", A, OWN) == {A: {LIMITED}, OWN: {FULL}}
+    assert "changed=0" in role()
+
+
+def test_opensm_does_not_start_without_its_file(before: str) -> None:
+    on(MANAGER, "systemctl", "stop", UNIT)
+    try:
+        infiniband.write("")
+        assert attempt(MANAGER, "systemctl", "start", UNIT).returncode != 0
+        assert attempt(MANAGER, "systemctl", "is-active", UNIT).returncode != 0
+    finally:
+        infiniband.write(before)
+        on(MANAGER, "systemctl", "start", UNIT)
+    awaited(lambda: keys("head", A) == {A: {LIMITED}}, "OpenSM answers again", 10)
+
+
+def test_opensm_on_a_port_that_it_was_not_given_is_ended() -> None:
+    """Until then the module and vc_info have to be told which one is meant."""
+    other = f"opensm@{D}.service"
+    dropin = f"/run/systemd/system/{other}.d"
+    script = f"mkdir -p {dropin} && cat > {dropin}/port.conf && systemctl daemon-reload && systemctl start {other}"
+    on(MANAGER, "sh", "-c", script, stdin="[Service]\nEnvironment=SIM_HOST=v10006n3\n")
+    try:
+        (unsaid,), (said,) = calls([FIRST]), calls([FIRST], unit=UNIT)
+        assert unsaid["error_code"] == "conflict"
+        assert f"several run: {other}, {UNIT}" in unsaid["msg"]
+        assert (said["changed"], said.get("failed")) == (True, None)
+        done_by_name = [{"gather": ["fabric"], **more} for more in ({}, {"opensm_unit": UNIT})]
+        unsaid, said = in_process.answers(MANAGER, "vc_info", done_by_name)
+        assert unsaid["error_code"] == "conflict"
+        assert "proof-a" in [one["name"] for one in said["fabric"]["partitions"]]
+        assert "changed=1 " in role()
+        assert started() == [UNIT]
+        assert "changed=0 " in role()
+        done(*gone("proof-a"))
+    finally:
+        on(MANAGER, "sh", "-c", f"systemctl stop {other}; rm -r {dropin}; systemctl daemon-reload")
+
+
+def test_a_mistake_in_the_file_is_found_before_opensm_is_told_anything(before: str) -> None:
+    broken = before + "storage=0x0700 : 0x12345z=full ;\n"
+    infiniband.write(broken)
+    try:
+        (answer,) = calls([])
+        assert answer["error_code"] == "invalid"
+        refused = play(str(ROOT / "tests" / "lab" / "opensm.yml"), check=False, opensm_infrastructure_guids=[B])
+        assert f"{infiniband.FILE}:{len(broken.splitlines())}" in refused.stdout
+        assert infiniband.read() == broken
+        assert keys("hv1", A, OWN) == {A: {LIMITED}, OWN: {FULL}}
+    finally:
+        infiniband.write(before)
 
 
 def test_two_runs_at_once_lose_nothing() -> None:
