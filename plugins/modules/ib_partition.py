@@ -221,6 +221,7 @@ def main() -> None:
         requests = read_requests(module.params["partitions"])
         if not 1 <= wait <= LONGEST_WAIT:
             raise VcError("invalid", "wait_timeout", "reading it", f"{wait} is not from 1 to {LONGEST_WAIT}", "leave it out for 30")
+        daemon.check_unit("unit", module.params["unit"])
         commands = Commands()
         file = PartitionFile(module.params["path"])
         with file.locked():

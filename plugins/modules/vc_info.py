@@ -197,11 +197,13 @@ def readers(options: Mapping[str, Any]) -> dict[str, Callable[[], dict[str, Any]
     only = "" if options["cluster"] is None else names.cluster_name(options["cluster"])
     if options["vault_root"] is not None:
         check_root_name(options["vault_root"])
+    daemon.check_unit("opensm_unit", options["opensm_unit"])
+    partitions = PartitionFile(options["opensm_path"], "opensm_path")
     known: dict[str, Callable[[], dict[str, Any]]] = {
         "vault": lambda: read_vault(only, options["vault_root"]),
         "slurm": lambda: read_slurm(only),
         "libvirt": lambda: read_libvirt(only),
-        "fabric": lambda: read_fabric(only, options["opensm_path"], options["opensm_unit"]),
+        "fabric": lambda: read_fabric(only, partitions, options["opensm_unit"]),
     }
     asked = options["gather"]
     for number, kind in enumerate(asked):
@@ -234,9 +236,8 @@ def read_libvirt(only: str) -> dict[str, Any]:
     return {"frontends": [domain for domain in read_frontends() if only in ("", domain["cluster"])]}
 
 
-def read_fabric(only: str, path: str, unit: str) -> dict[str, Any]:
-    commands, file = Commands(), PartitionFile(path)
-    document = file.read()
+def read_fabric(only: str, file: PartitionFile, unit: str) -> dict[str, Any]:
+    commands, document = Commands(), file.read()
     listed = [one for name, one in sorted(document.partitions.items()) if only in ("", name)]
     tables = ports.read(daemon.find(commands, unit), ports.expected(([one], one) for one in listed))
     return {"partitions": [describe(one, tables) for one in listed], "default_open": default_is_open(document)}

@@ -11,9 +11,11 @@ from pathlib import Path
 
 from ..command import Commands
 from ..model.errors import VcError
+from ..model.names import shown
 
 UNITS = "opensm*.service"
 _TRIED = "finding OpenSM"
+_UNIT = re.compile(r"(?!-)[A-Za-z0-9@:_.*?-]{1,200}\.service")
 _GUID = re.compile(r"0x[0-9a-fA-F]{1,16}")
 # Commands sets these itself.
 _OWN = frozenset({"PATH", "LC_ALL", "LANGUAGE", "LANG"})
@@ -26,6 +28,13 @@ class Daemon:
     unit: str
     environment: Mapping[str, str]
     port_guid: str
+
+
+def check_unit(option: str, pattern: str) -> None:
+    """Refuse what can name no service on any host: VcError ``invalid``."""
+    if not _UNIT.fullmatch(pattern):
+        remedy = f"write its whole name, such as opensm.service, or a pattern such as {UNITS}"
+        raise VcError("invalid", f"{option} {shown(pattern)}", _TRIED, "it is no name of a service", remedy)
 
 
 def find(commands: Commands, pattern: str) -> Daemon:

@@ -26,10 +26,10 @@ _ROLE = "run role opensm on this host, or write it by hand: Default=0x7fff : SEL
 class PartitionFile:
     """The file that OpenSM reads.  A link to it is followed, so that it stays a link."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, option: str = "path") -> None:
         """Raises VcError ``invalid`` for a path that is not absolute."""
         if not path.startswith("/"):
-            raise VcError("invalid", "path", f"reading {shown(path)}", "it is not absolute", f"leave it out for {PATH}")
+            raise VcError("invalid", option, f"reading {shown(path)}", "it is not absolute", f"leave it out for {PATH}")
         self.path = Path(os.path.realpath(path))
         self._good = self.path.with_name(f"{self.path.name}.last-good")
 

@@ -119,6 +119,15 @@ def test_vc_info_keeps_nothing_back_that_it_could_read(root: Path, monkeypatch: 
     assert (twice["error_code"], twice["results"][0]["name"]) == ("duplicate", "gather[1]")
 
 
+@pytest.mark.parametrize(
+    ("option", "wrong"), [("vault_root", "/srv/../etc"), ("opensm_path", "partitions.conf"), ("opensm_unit", "-H root@hv1.service")]
+)
+def test_vc_info_refuses_what_is_wrong_on_any_host(option: str, wrong: str) -> None:
+    refusal = run("vc_info", gather=["slurm"], **{option: wrong})
+    assert refusal["error_code"] == "invalid"
+    assert refusal["results"][0]["name"].startswith(option)
+
+
 def test_image_vault(root: Path) -> None:
     site = Site(root.parent)
     source = str(site.image())
