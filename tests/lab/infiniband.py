@@ -88,7 +88,7 @@ for path in output("dpkg-query", "-L", name).splitlines():
     elif os.path.lexists(path):
         shutil.copy2(path, tree + path, follow_symlinks=False)
 for script in ("preinst", "postinst", "prerm", "postrm", "conffiles"):
-    shutil.copy2("/var/lib/dpkg/info/" + name + "." + script, tree + "/DEBIAN")
+    shutil.copy2("/var/lib/dpkg/info/" + name + "." + script, tree + "/DEBIAN/" + script)
 fields = [line for line in output("dpkg-query", "-s", name).splitlines() if not line.startswith(("Status:", "Conffiles:", " /etc/"))]
 control = "\\n".join(fields) + "\\n"
 open(tree + "/DEBIAN/control", "w").write(control)
@@ -103,31 +103,44 @@ subprocess.run(["apt-get", "-q", *alone, "update"], check=True, capture_output=T
 print("null")
 """
 REPOSITORY = "/var/tmp/vc-proof-packages"
+# On which port each OpenSM started, and how many default partitions its file had then.
+STARTS = f"{REPOSITORY}/starts"
+NOTE_STARTS = f"[Service]\nExecStartPre=/bin/sh -c 'echo %i $$(cat {FILE} | grep -c ^Default=0x7fff) >> {STARTS}'\n"
+
+
+def starts() -> set[str]:
+    return set(on(MANAGER, "cat", STARTS).splitlines())
 
 
 @contextlib.contextmanager
 def not_installed() -> Iterator[None]:
-    """A host that has never had OpenSM, and whose package manager can get it."""
+    """A host that has never had OpenSM, and whose package manager can get it; every start of it is noted."""
     place, source = FILE.rpartition("/")[0], "/etc/apt/sources.list.d/vc-proof.list"
     python(MANAGER, REPACK, "opensm", REPOSITORY)
     on(MANAGER, "cp", f"{REPOSITORY}/proof.list", source)
     on(MANAGER, "systemctl", "stop", "opensm.service", UNIT)
     on(MANAGER, "dpkg", "--purge", "opensm")
     on(MANAGER, "mv", place, f"{REPOSITORY}/etc")
-    on(MANAGER, "sh", "-c", "rm -f /etc/systemd/system/opensm*.d/vc-[pr]*.conf /var/log/opensm*; systemctl daemon-reload")
+    on(MANAGER, "sh", "-c", "rm -f /etc/systemd/system/opensm*.d/vc-[pr]*.conf; systemctl daemon-reload")
     try:
-        yield
+        with settings(NOTE_STARTS):
+            yield
     finally:
         on(MANAGER, "apt-get", "-qy", "install", "opensm")
         on(MANAGER, "sh", "-c", f"rm -rf {place} && mv {REPOSITORY}/etc {place} && systemctl start {UNIT} && systemctl reload {UNIT}")
         on(MANAGER, "sh", "-c", f"rm -r {source} {REPOSITORY} /var/lib/apt/lists/*vc-proof*")
 
 
-@contextlib.contextmanager
-def reload_is(command: str) -> Iterator[None]:
+def reload_is(command: str) -> contextlib.AbstractContextManager[None]:
     """OpenSM's unit does this instead of having it read its file."""
+    return settings(f"[Service]\nExecReload=\nExecReload={command}\n")
+
+
+@contextlib.contextmanager
+def settings(text: str) -> Iterator[None]:
+    """OpenSM's unit has these settings besides."""
     script = f"mkdir -p {DROPIN.rpartition('/')[0]} && cat > {DROPIN} && systemctl daemon-reload"
-    on(MANAGER, "sh", "-c", script, stdin=f"[Service]\nExecReload=\nExecReload={command}\n")
+    on(MANAGER, "sh", "-c", script, stdin=text)
     try:
         yield
     finally:
