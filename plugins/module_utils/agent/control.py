@@ -87,7 +87,7 @@ class Control:
                 connection, _address = self._listener.accept()
             except OSError:
                 return
-            with connection, contextlib.suppress(OSError, ValueError):
+            with connection, contextlib.suppress(OSError, ValueError, RecursionError):
                 connection.settimeout(_SECONDS)
                 with connection.makefile("rb") as stream:
                     request = json.loads(stream.readline(_LONGEST))
@@ -99,6 +99,8 @@ class Control:
             return {"ok": True, **self._answer(str(verb), request)}
         except KeyError:
             return {"ok": False, "nodes": {}, "msg": "there is no such verb"}
+        except Exception as error:  # whatever it is: without this thread nobody could stop the guests any more
+            return {"ok": False, "nodes": {}, "msg": f"invalid: {type(error).__name__}: {error}"}
 
 
 def call(directory: Path, verb: str, nodes: Sequence[str] = (), seconds: int = 0) -> dict[str, Any]:

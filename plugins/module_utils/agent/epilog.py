@@ -19,6 +19,7 @@ from ..command import Commands
 from ..model.errors import VcError
 from ..overlay.ports import detach
 from .journal import Journal
+from .mounts import detach_below
 from .places import Places
 from .processes import JobProcesses
 from .record import NodeRecord, Records
@@ -53,6 +54,9 @@ def settle(places: Places, commands: Commands, journal: Journal, job_id: int) ->
             if left:
                 unclean = True
                 journal.warn(f"job {job_id}: processes {left} cannot be ended; their nodes stay leased until they are gone")
+        for directory, _trash in places.trashes(job_id):
+            if not detach_below(directory):
+                journal.warn(f"{directory}: something is mounted there that cannot be taken away from here; as root: vc-flush recover")
         stuck = _detach(records, commands, journal, nodes)
         keep = unclean or records.doubtful(job_id)
         if not (keep or spool.holds_up(job_id) or any(node.persistent for node in nodes)):
@@ -109,10 +113,21 @@ def start_recovery(commands: Commands) -> None:
     commands.must(argv, "vc-recover.service", "starting it", "run vc-flush recover", timeout=15)
 
 
+def start_tidying(commands: Commands) -> None:
+    """Have what was discarded deleted, however long it takes, and do not wait for it."""
+    argv = ["systemctl", "--no-block", "start", "vc-tidy.service"]
+    commands.must(argv, "vc-tidy.service", "starting it", "run vc-flush tidy", timeout=15)
+
+
 def empty_trash(places: Places, seconds: float) -> bool:
     """Delete discarded directories for at most `seconds`; True when all is gone."""
     until = time.monotonic() + seconds
-    return all([empty(places.run / "trash", until - time.monotonic()), empty(places.scratch / "trash", max(0.5, until - time.monotonic()))])
+    gone = True
+    for trash in (places.run / "trash", places.scratch / "trash"):
+        # What could not be taken away where these came from.
+        detach_below(trash)
+        gone = empty(trash, max(0.5, until - time.monotonic())) and gone
+    return gone
 
 
 def main(_argv: Sequence[str]) -> int:
@@ -130,7 +145,8 @@ def main(_argv: Sequence[str]) -> int:
         # Also those of an epilog that was killed just before it came to this.
         start_flush(commands, Spool(places).pending())
         if not empty_trash(places, _REMOVE_SECONDS):
-            journal.warn(f"job {job_id}: its directories are too large to delete now; the next epilog goes on with them")
+            journal.warn(f"job {job_id}: its directories are not deleted yet; vc-tidy goes on with them")
+            start_tidying(commands)
         journal.say(f"job {job_id}: cleaned, {len(entries)} nodes to be given back")
     except (VcError, OSError) as error:
         journal.warn(f"job {job_id}: {error}; vc-flush recover goes on with it")

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """``vc-flush CLUSTER.NODE.EPOCH`` tells the vault that a node has ended; ``vc-flush recover`` does what an interrupted host left undone,
-``vc-flush reap`` what no epilog was called for.
+``vc-flush reap`` what no epilog was called for, ``vc-flush tidy`` deletes what was discarded.
 
 The epilog starts one unit ``vc-flush@CLUSTER.NODE.EPOCH`` per node.  An exit status other than 0 means: try again later (systemd does).
 """
@@ -21,9 +21,10 @@ from ..host_config import load
 from ..model.errors import VcError
 from ..overlay.ports import detach
 from ..vault.client import VaultClient
-from .epilog import empty_trash, settle, start_flush
+from .epilog import empty_trash, settle, start_flush, start_tidying
 from .host import Vault
 from .journal import Journal
+from .mounts import detach_below
 from .places import Places
 from .processes import JobProcesses
 from .reap import reap
@@ -144,8 +145,8 @@ class Flush:
         nodes = records.all_nodes()
         directories = [path for path in self._places.overlays.iterdir() if path.name.isdecimal()] if self._places.overlays.is_dir() else []
         living = self._jobs("*.json")
-        dead = {node.job_id for node in nodes if node.boot_id != boot_id or node.job_id not in living}
-        left = [job_id for job_id in sorted(dead) if not self._settled(job_id)]
+        for job_id in sorted({node.job_id for node in nodes if node.boot_id != boot_id or node.job_id not in living}):
+            self._settle(job_id)
         # An epilog that is at work, or could not finish, has not put everything away yet.
         kept = living | self._jobs("*.ending") | {node.job_id for node in records.all_nodes()}
         kept |= {entry.job_id for entry in self._spool.entries() if entry.unclean}
@@ -154,22 +155,27 @@ class Flush:
                 continue
             if records.doubtful(int(path.name)):
                 self._journal.warn(f"{path}: what is noted about its nodes in {self._places.lasting} cannot be read, so it stays")
-            else:
+                continue
+            detach_below(path)
+            try:
                 discard(path, self._places.scratch / "trash")
-        empty_trash(self._places, _TRASH_SECONDS)
-        for job_id in left:
-            # There may be room for its entries now.
-            if self._settled(job_id):
-                empty_trash(self._places, _TRASH_SECONDS)
+            except OSError as error:
+                self._journal.warn(f"{path}: {error}; the next recovery goes on with it")
         return self._spool.pending()
 
-    def _settled(self, job_id: int) -> bool:
+    def tidy(self) -> list[str]:
+        """Delete what was discarded; there may then be room for what could not be put away.  The entries to be given back."""
+        if not empty_trash(self._places, _TRASH_SECONDS):
+            self._journal.warn("not everything that was discarded could be deleted; the next epilog goes on with it")
+        pending = self.recover()
+        empty_trash(self._places, _TRASH_SECONDS)
+        return pending
+
+    def _settle(self, job_id: int) -> None:
         try:
             settle(self._places, self._commands, self._journal, job_id)
         except (VcError, OSError) as error:
             self._journal.warn(f"job {job_id}: {error}; the next recovery goes on with it")
-            return False
-        return True
 
 
 def held_epoch(status: Mapping[str, Any], entry: Entry) -> int:
@@ -182,10 +188,10 @@ def held_epoch(status: Mapping[str, Any], entry: Entry) -> int:
 
 
 def main(argv: Sequence[str]) -> int:
-    """``vc-flush ENTRY``, ``vc-flush recover`` or ``vc-flush reap``."""
+    """``vc-flush ENTRY``, ``vc-flush recover``, ``vc-flush reap`` or ``vc-flush tidy``."""
     journal = Journal("vc-flush")
     if len(argv) != 1:
-        print("usage: vc-flush CLUSTER.NODE.EPOCH | recover | reap", file=sys.stderr)
+        print("usage: vc-flush CLUSTER.NODE.EPOCH | recover | reap | tidy", file=sys.stderr)
         return 2
     places, commands = Places(), Commands()
     try:
@@ -194,9 +200,17 @@ def main(argv: Sequence[str]) -> int:
         flush = Flush(places, commands, VaultClient(commands, config), journal)
         if argv[0] == "recover":
             start_flush(commands, flush.recover())
+            # Not here: what boots after this would wait for what a tenant has left.
+            start_tidying(commands)
+            return 0
+        if argv[0] == "tidy":
+            start_flush(commands, flush.tidy())
             return 0
         if argv[0] == "reap":
-            if reap(places, commands, journal):
+            try:
+                reap(places, commands, journal)
+            finally:
+                # Also those whose epilog or recovery was killed before it came to this.
                 start_flush(commands, Spool(places).pending())
             return 0
         name = entry_name(argv[0])

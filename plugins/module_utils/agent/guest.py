@@ -160,13 +160,18 @@ class Guest:
         if not self.started or self.ended:
             return
         try:
-            if session is None:
-                raise VcError("backend", self.name, "destroying the guest", "there is no session", "")
+            if session is None or session.hangs:
+                raise VcError("backend", self.name, "destroying the guest", "there is no session that answers", "")
             session.destroy(self.name)
         except VcError:
-            if self._process >= 0:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    signal.pidfd_send_signal(self._process, signal.SIGKILL)
+            self.kill()
+
+    def kill(self) -> bool:
+        """End its process at once, without libvirt, from any thread; never raises.  False when its process is not known."""
+        if self._process >= 0:
+            with contextlib.suppress(OSError):
+                signal.pidfd_send_signal(self._process, signal.SIGKILL)
+        return self._process >= 0
 
     def _look_inside(self, session: Session) -> None:
         now = time.monotonic()

@@ -36,29 +36,43 @@ def discard(directory: Path, trash: Path) -> None:
 
 
 def empty(trash: Path, seconds: float) -> bool:
-    """Delete what was discarded, for at most `seconds`; True when nothing is left, and then `trash` itself is gone as well."""
+    """Delete what was discarded, for at most `seconds`; True when nothing is left, and then `trash` itself is gone as well.
+
+    What cannot be deleted holds nothing else up.
+    """
     until = time.monotonic() + seconds
+    stuck: set[str] = set()
     try:
         top = os.open(trash, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except FileNotFoundError:
         return True
     try:
         while True:
-            names = os.listdir(top)
+            names = [name for name in os.listdir(top) if name not in stuck]
             if not names:
                 break
             for name in names:
-                if not _delete_flat(top, name, until):
+                try:
+                    in_time = _delete_flat(top, name, until)
+                except OSError:
+                    stuck.add(name)
+                    in_time = time.monotonic() < until
+                if not in_time:
                     return False
     finally:
         os.close(top)
+    if stuck:
+        return False
     with contextlib.suppress(OSError):
         trash.rmdir()
     return True
 
 
 def _delete_flat(top: int, name: str, until: float) -> bool:
-    """Delete an entry of `top`; the directories in it become entries of `top`.  False when the time is over."""
+    """Delete an entry of `top`; the directories in it become entries of `top`.  False when the time is over.
+
+    OSError, after all else in it was deleted, when something in it cannot be.
+    """
     try:
         handle = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=top)
     except FileNotFoundError:
@@ -67,16 +81,23 @@ def _delete_flat(top: int, name: str, until: float) -> bool:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=top)
         return time.monotonic() < until
+    failure: Optional[OSError] = None
     try:
         with os.scandir(handle) as entries:
             for entry in entries:
                 if time.monotonic() >= until:
                     return False
-                with contextlib.suppress(FileNotFoundError):
+                try:
                     if entry.is_dir(follow_symlinks=False):
                         os.rename(entry.name, _unique(), src_dir_fd=handle, dst_dir_fd=top)
                     else:
                         os.unlink(entry.name, dir_fd=handle)
+                except FileNotFoundError:
+                    pass
+                except OSError as error:
+                    failure = error
+        if failure is not None:
+            raise failure
         with contextlib.suppress(OSError):
             # Not empty when a process that still holds the directory has just written into it: the next round takes that.
             os.rmdir(name, dir_fd=top)

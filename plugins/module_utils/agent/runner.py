@@ -173,15 +173,16 @@ class Agent:
                 guest.become(NodeState.OFF, "stopped before it was started")
                 self._tell(guest)
                 continue
+            if guest.name in self._fenced:
+                # Once more, for one that was just being started.
+                if not guest.kill():
+                    guest.pull_plug(self._session)
+                guest.become(NodeState.CRASHED, "its lease was taken away; what it wrote is kept as an orphan if it is persistent")
+                self._tell(guest, report=False)
+                continue
             why = "the guest did not react to its power button in time"
             try:
                 session = self._living_session()
-                if guest.name in self._fenced:
-                    # Its node may already run elsewhere, with the same addresses.
-                    guest.pull_plug(session)
-                    guest.become(NodeState.CRASHED, "its lease was taken away; what it wrote is kept as an orphan if it is persistent")
-                    self._tell(guest, report=False)
-                    continue
                 if request is not None:
                     power.carry_out(guest, request, session, self._start_guest)
                 else:
@@ -292,6 +293,9 @@ class Agent:
         for name, result in answer["nodes"].items():
             if not result.get("ok") and result["error"].get("code") == "stale_epoch":
                 self._fenced.add(name)
+                # At once: its node may already run elsewhere, with the same addresses, and the loop may be waiting for libvirt.
+                self._guests[name].kill()
+                self._wake.set()
 
     def _ask(self, verb: str, args: Mapping[str, Any], seconds: float) -> dict[str, Any]:
         identity = {"job_id": self._job_id, "restart_count": self._restart_count}

@@ -17,15 +17,16 @@ Who ends what:
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import os
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Optional, TypeVar, cast
 
 from ..command import PATH
 from ..model.errors import VcError
@@ -34,6 +35,10 @@ from .domain import secret_xml
 
 _START_SECONDS = 20.0
 _CALL_SECONDS = 5.0
+# What libvirtd answers by itself; after this long on whatever host, it hangs.
+_ANSWER_SECONDS = 30.0
+# With it come QEMU's start and its log-in at the vault.
+_CREATE_SECONDS = 120.0
 # libvirt gives QEMU ten to end before it kills it.
 _DESTROY_SECONDS = 20.0
 _IDLE_SECONDS = 15
@@ -47,13 +52,41 @@ remember_owner = 0
 _LIBVIRTD_CONF = 'log_level = 4\nlog_outputs = "3:stderr"\n'
 
 
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def _answered(seconds: float) -> Callable[[_Method], _Method]:
+    """For a method that only libvirtd itself can hold up: VcError ``timeout`` when it does, and :meth:`Session.revive` replaces it then."""
+
+    def decorate(method: _Method) -> _Method:
+        limited = bounded(seconds)(method)
+
+        @functools.wraps(method)
+        def call(session: Session, *args: Any) -> Any:
+            try:
+                return limited(session, *args)
+            except VcError as error:
+                session.hangs = session.hangs or error.code == "timeout"
+                raise
+
+        return cast(_Method, call)
+
+    return decorate
+
+
 class Session:
     """The private libvirtd and the guests in it.
 
     Parameters
     ----------
     directory : the job's directory, private to its user; everything of the session is below it
+
+    Attributes
+    ----------
+    hangs : libvirtd has left a question without an answer
     """
+
+    hangs = False
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -80,17 +113,16 @@ class Session:
         self._launch()
 
     def revive(self) -> bool:
-        """Start libvirtd again if it has gone; it adopts the running guests.  True when it had to be started."""
-        if self._daemon is not None and self._daemon.poll() is None and self._alive():
+        """Start libvirtd again if it has gone or hangs; it adopts the running guests.  True when it had to be started."""
+        if self._daemon is not None and self._daemon.poll() is None and not self.hangs and self._alive():
             return False
         self._connection = None
-        if self._daemon is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self._daemon.kill()
-            self._daemon.wait()
+        self._kill()
+        self.hangs = False
         self._launch()
         return True
 
+    @_answered(_ANSWER_SECONDS)
     def define_secret(self, usage: str, value: str) -> None:
         """Keep a CHAP secret in libvirtd's memory."""
         with self._guard(usage, "handing a CHAP secret to libvirt"):
@@ -102,17 +134,29 @@ class Session:
 
     def create(self, name: str, xml: str) -> int:
         """Define and start a guest; its QEMU's process id."""
+        try:
+            self._create(name, xml)
+        except VcError:
+            if self.hangs:
+                # What has begun must not end in a guest that nobody knows of.
+                self._kill()
+                _end(self._pid_file(name), "qemu-system")
+            raise
+        return self.pid(name)
+
+    @_answered(_CREATE_SECONDS)
+    def _create(self, name: str, xml: str) -> None:
         with self._guard(name, "starting the guest"):
             self._connection.defineXML(xml).createWithFlags(self._libvirt.VIR_DOMAIN_START_AUTODESTROY)
-        return self.pid(name)
 
     def pid(self, name: str) -> int:
         """The process id of a guest's QEMU; 0 when there is none."""
         try:
-            return int((self._directory / "x" / "libvirt" / "qemu" / "run" / f"{name}.pid").read_text())
+            return int(self._pid_file(name).read_text())
         except (OSError, ValueError):
             return 0
 
+    @_answered(_ANSWER_SECONDS)
     def state(self, name: str) -> str:
         """``running``, ``suspended``, ``off`` (the guest or we ended it), ``crashed`` (anything else ended it)."""
         lib = self._libvirt
@@ -130,12 +174,11 @@ class Session:
 
     def shutdown(self, name: str) -> None:
         """Press the guest's power button.  Whether that helps is seen by its state; a QEMU that hangs does not hold up the caller."""
-        with self._guard(name, "asking the guest to shut down"):
-            domain = self._connection.lookupByName(name)
+        connection = self._connection
 
         def press() -> None:
             with contextlib.suppress(self._libvirt.libvirtError):
-                domain.shutdownFlags(self._libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
+                connection.lookupByName(name).shutdownFlags(self._libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
 
         threading.Thread(target=press, daemon=True).start()
 
@@ -165,6 +208,13 @@ class Session:
     def agent_answers(self, name: str) -> bool:
         """Whether the guest agent inside is up: what stands behind the guest has then started its services."""
         try:
+            return self._agent_answers(name)
+        except VcError:
+            return False
+
+    @bounded(_CALL_SECONDS)
+    def _agent_answers(self, name: str) -> bool:
+        try:
             domain = self._connection.lookupByName(name)
             # Asking a guest whose agent has not opened the channel would leave a line in the log every time.
             return "state='connected'" in domain.XMLDesc() and bool(self._agent.qemuAgentCommand(domain, '{"execute":"guest-ping"}', 1, 0))
@@ -174,8 +224,8 @@ class Session:
     def stop(self) -> None:
         """End libvirtd; guests that still run are destroyed with it (AUTODESTROY)."""
         if self._connection is not None:
-            with contextlib.suppress(self._libvirt.libvirtError):
-                self._connection.close()
+            with contextlib.suppress(self._libvirt.libvirtError, VcError):
+                self._close()
             self._connection = None
         if self._daemon is None:
             return
@@ -184,9 +234,21 @@ class Session:
         try:
             self._daemon.wait(timeout=5)
         except subprocess.TimeoutExpired:
-            self._daemon.kill()
-            self._daemon.wait()
+            self._kill()
         self._daemon = None
+
+    @bounded(_CALL_SECONDS)
+    def _close(self) -> None:
+        self._connection.close()
+
+    def _kill(self) -> None:
+        if self._daemon is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._daemon.kill()
+            self._daemon.wait()
+
+    def _pid_file(self, name: str) -> Path:
+        return self._directory / "x" / "libvirt" / "qemu" / "run" / f"{name}.pid"
 
     @property
     def log_tail(self) -> str:
@@ -219,11 +281,15 @@ class Session:
         while time.monotonic() < until and self._daemon.poll() is None:
             if socket.exists():
                 with contextlib.suppress(self._libvirt.libvirtError):
-                    self._connection = self._libvirt.open(f"qemu+unix:///session?socket={socket}")
+                    self._connection = self._open(f"qemu+unix:///session?socket={socket}")
                     return
             time.sleep(0.05)
         remedy = f"look at {self._directory}/libvirtd.log"
         raise VcError("backend", "libvirtd", "starting the job's private session", self.log_tail or "no socket", remedy)
+
+    @_answered(_START_SECONDS)
+    def _open(self, uri: str) -> Any:
+        return self._libvirt.open(uri)
 
     def _alive(self) -> bool:
         try:
@@ -250,10 +316,14 @@ def clear_away(directory: Path, seconds: float = 5.0) -> None:
     while any(_runs(path, "qemu-system") for path in guests) and time.monotonic() < until:
         time.sleep(0.05)
     for path, program in [(base / "libvirtd.pid", "libvirtd"), *((path, "qemu-system") for path in guests)]:
-        pid = _runs(path, program)
-        if pid:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+        _end(path, program)
+
+
+def _end(pid_file: Path, program: str) -> None:
+    pid = _runs(pid_file, program)
+    if pid:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _runs(pid_file: Path, program: str) -> int:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -113,3 +115,23 @@ def test_closing_does_not_wait_for_a_vault_that_is_away() -> None:
     begun = time.monotonic()
     told.close(0.3)
     assert time.monotonic() - begun < 2
+
+
+@pytest.mark.parametrize(
+    "line", [b"{", b"[" * 100000, b"\xff", b"5", b'{"verb": "off", "nodes": [[]], "seconds": null}', b'{"verb": "off"}']
+)
+def test_no_request_ends_the_thread_that_answers(tmp_path: Path, line: bytes) -> None:
+    def answers(verb: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        if verb == "off":
+            return {"nodes": set(request["nodes"]), "seconds": int(request["seconds"])}
+        return answer("running")(verb, request)
+
+    control = Control(tmp_path, answers)
+    control.start()
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.connect(str(tmp_path / "agent.sock"))
+        caller.sendall(line + b"\n")
+        with caller.makefile("rb") as stream:
+            said = stream.readline()
+    assert not said or json.loads(said)["ok"] is False
+    assert state(tmp_path) == "running"

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from dataclasses import replace
@@ -65,6 +66,9 @@ class Site:
 
     def recover(self) -> list[str]:
         return flush.Flush(self.places, Commands(), self.vault, self.journal).recover()
+
+    def tidy(self) -> list[str]:
+        return flush.Flush(self.places, Commands(), self.vault, self.journal).tidy()
 
     def left(self, root: Optional[Path] = None) -> list[str]:
         return sorted(
@@ -230,3 +234,42 @@ def test_an_entry_that_was_not_finished_is_finished_by_its_record(site: Site) ->
     os.rename(site.places.overlay_directory(7) / "compute0.qcow2", site.places.spool / "vc1.compute0.3" / OVERLAY)
     assert site.end() == ["vc1.compute0.3"]
     assert site.spool.read("vc1.compute0.3").outcome == "kept"
+
+
+def test_what_boots_does_not_wait_for_what_a_tenant_has_left(site: Site) -> None:
+    site.run(node(), boot_id="00000000-0000-0000-0000-000000000000")
+    (site.places.overlay_directory(7) / "more").mkdir()
+    assert site.recover() == ["vc1.compute0.3"]
+    assert list(site.places.scratch.glob("trash/*/more"))
+    assert site.tidy() == ["vc1.compute0.3"]
+    assert not list(site.places.scratch.glob("trash/*"))
+
+
+def test_a_directory_that_cannot_be_moved_keeps_nothing_else_from_being_done(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.run(node(), boot_id="00000000-0000-0000-0000-000000000000")
+    (site.places.overlays / "6").mkdir()
+
+    def busy(_directory: Path, _trash: Path) -> None:
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+
+    monkeypatch.setattr(flush, "discard", busy)
+    assert site.recover() == ["vc1.compute0.3"]
+
+
+@pytest.mark.parametrize("verb", ["recover", "reap", "tidy"])
+def test_every_look_starts_what_is_due(site: Site, monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+    site.run(node())
+    site.end()
+    started: list[str] = []
+
+    def no_queue(*_arguments: object) -> bool:
+        raise VcError("backend", "Slurm", "listing jobs", "no controller", "wait")
+
+    monkeypatch.setattr(flush, "Places", lambda: site.places)
+    monkeypatch.setattr(flush, "load", lambda: None)
+    monkeypatch.setattr(flush, "VaultClient", lambda *_arguments: site.vault)
+    monkeypatch.setattr(flush, "reap", no_queue)
+    monkeypatch.setattr(flush, "start_flush", lambda _commands, names: started.extend(names))
+    monkeypatch.setattr(flush, "start_tidying", lambda _commands: started.append("tidy"))
+    assert flush.main([verb]) == (1 if verb == "reap" else 0)
+    assert started == ["vc1.compute0.3"] + (["tidy"] if verb == "recover" else [])

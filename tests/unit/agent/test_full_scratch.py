@@ -65,10 +65,12 @@ def test_the_epilog_empties_the_trash_and_tries_again(site: Site, monkeypatch: p
     assert [entry.name for entry in entries] == ["vc1.compute0.3"]
 
 
-def test_recovery_tries_again_as_well(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_found_no_room_is_put_away_when_there_is_some(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     site.run(node(persistent=False), boot_id="00000000-0000-0000-0000-000000000000")
     fill(monkeypatch, lambda _what: any(site.places.scratch.glob("trash/*")))
-    assert site.recover() == ["vc1.compute0.3"]
+    assert site.recover() == []
+    assert site.tidy() == ["vc1.compute0.3"]
+    assert not list(site.places.scratch.glob("trash/*"))
 
 
 def test_a_file_that_could_not_be_written_leaves_no_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
