@@ -44,6 +44,9 @@ _LEASE_PAUSE = 0.5
 _CALL = "calling the root helper"
 # Refusals after which the vault has certainly given nothing; after any other it may have, and only the answer was lost.
 _NOTHING_GIVEN = frozenset({"leased", "not_flushed", "forbidden", "unknown", "invalid", "duplicate", "conflict"})
+# Of these refusals of a whole job the vault need not hear again and again; its log-ins and its lock are everybody's.
+_NOT_WANTED = frozenset({"forbidden", "unknown"})
+_REFUSED_SECONDS = 30.0
 
 
 class Vault(Protocol):
@@ -108,6 +111,9 @@ class Helper:
                 raise VcError("timeout", f"job {job.job_id}", "waiting for another call of this job", "it takes too long", "try again")
             # It may have been withdrawn while we waited.
             self._records.find(job.job_id, job.restart_count)
+            refused = self._records.refusal(job, _REFUSED_SECONDS)
+            if refused is not None:
+                raise refused
             for name in names:
                 if self._records.node(job, name) is None:
                     self._records.add_node(NodeRecord(job.job_id, job.restart_count, job.uid, job.boot_id, job.cluster, name))
@@ -226,6 +232,8 @@ class Helper:
             except VcError as error:
                 for name in wanted if error.code in _NOTHING_GIVEN else []:
                     self._forget(job, name)
+                if error.code in _NOT_WANTED:
+                    self._records.note_refusal(job, error)
                 raise
             results.update(answer["nodes"])
             cluster = answer.get("cluster") or cluster

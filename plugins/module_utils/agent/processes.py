@@ -15,9 +15,8 @@ import os
 import re
 import select
 import signal
-import stat
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from ..model.errors import VcError
@@ -25,8 +24,12 @@ from .places import Places
 
 # slurmstepd names a job's cgroup so with either version of cgroups.
 _SLURM_CGROUP = re.compile(r"/job_([0-9]+)(?:/|$)", re.MULTILINE)
-_TUN = os.makedev(10, 200)
 _TAP = re.compile(r"^iff:\s*(\S+)$", re.MULTILINE)
+_MOUNT = re.compile(r"^mnt_id:\s*([0-9]+)$", re.MULTILINE)
+_INODE = re.compile(r"^ino:\s*([0-9]+)$", re.MULTILINE)
+_DISK = ".qcow2"
+# The device of a file whose mount is in no list any more.
+_ANY = ""
 
 
 class JobProcesses:
@@ -99,8 +102,7 @@ class JobProcesses:
 
         Only that user's: a tenant can hand an open file to somebody else's daemon, which must not get that daemon killed.
         """
-        prefixes = tuple(f"{path}/" for path in self._directories())
-        exact = {str(path) for path in self._directories()}
+        things = _Things(self._directories(), taps, until)
         found: list[int] = []
         for entry in os.scandir(self._places.proc):
             if not entry.name.isdigit():
@@ -111,7 +113,7 @@ class JobProcesses:
                 try:
                     if not self._is_users(entry):
                         continue
-                    if _holds(Path(entry.path), prefixes, exact, taps, until):
+                    if _holds(Path(entry.path), things, until):
                         found.append(int(entry.name))
                         signal.pidfd_send_signal(handle, signal.SIGKILL)
                 except _Late:
@@ -198,26 +200,57 @@ class _Late(Exception):
     """The time for looking is over."""
 
 
-def _holds(proc: Path, prefixes: tuple[str, ...], exact: Collection[str], taps: Collection[str], until: float) -> bool:
+class _Things:
+    """What only processes of the job hold.
+
+    Paths alone do not tell: in a mount namespace of its own a process sees a file under any path.  So files and directories are known
+    by device and inode as well, where they can be looked at; nothing is asked of a file system that a user may be answering for.
+    """
+
+    def __init__(self, directories: Collection[Path], taps: Collection[str], until: float) -> None:
+        self.prefixes = tuple(f"{path}/" for path in directories)
+        self.exact = {str(path) for path in directories}
+        self.taps = taps
+        self.inodes: set[tuple[str, str]] = set()
+        devices = _devices(Path("/proc/self"))
+        for directory in directories:
+            with contextlib.suppress(OSError):
+                handle = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                try:
+                    known = _identity((Path("/proc/self/fdinfo") / str(handle)).read_text(), devices)
+                    self.inodes.add(known)
+                    with os.scandir(f"/proc/self/fd/{handle}") as entries:
+                        # A million others may lie beside them.
+                        disks = (entry for entry in entries if entry.name.endswith(_DISK) and time.monotonic() < until)
+                        self.inodes |= {(known[0], str(entry.inode())) for entry in disks}
+                finally:
+                    os.close(handle)
+
+
+def _holds(proc: Path, things: _Things, until: float) -> bool:
     for link in ("cwd", "root", "exe"):
         with contextlib.suppress(OSError):
             target = os.readlink(proc / link)
-            if target in exact or target.startswith(prefixes):
+            if target in things.exact or target.startswith(things.prefixes):
                 return True
+    devices = _devices(proc)
     for handle in os.scandir(proc / "fd"):
         _in_time(until)
         with contextlib.suppress(OSError):
             target = os.readlink(handle.path)
-            if target in exact or target.startswith(prefixes):
+            if target in things.exact or target.startswith(things.prefixes):
                 return True
-            # By device number: inside a mount namespace of its own a process can give the device any path.
-            device = os.stat(handle.path)
-            if stat.S_ISCHR(device.st_mode) and device.st_rdev == _TUN and _tap_of(proc, handle.name) in taps:
+            info = (proc / "fdinfo" / handle.name).read_text()
+            if any(tap in things.taps for tap in _TAP.findall(info)):
+                return True
+            device, inode = _identity(info, devices)
+            if (device, inode) in things.inodes or (device == _ANY and inode in {known for _device, known in things.inodes}):
                 return True
     with contextlib.suppress(OSError), open(proc / "maps", errors="replace") as maps:
         for line in maps:
             _in_time(until)
-            if any(prefix in line for prefix in prefixes):
+            field = line.split(None, 5)
+            if any(prefix in line for prefix in things.prefixes) or (len(field) > 5 and (_decimal(field[3]), field[4]) in things.inodes):
                 return True
     return False
 
@@ -227,6 +260,22 @@ def _in_time(until: float) -> None:
         raise _Late
 
 
-def _tap_of(proc: Path, name: str) -> str:
-    found = _TAP.findall((proc / "fdinfo" / name).read_text())
-    return found[0] if found else ""
+def _devices(proc: Path) -> dict[str, str]:
+    """What is mounted where the process lives: number of the mount -> major:minor."""
+    try:
+        lines = (proc / "mountinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return {}
+    return {field[0]: field[2] for field in (line.split(" ", 3) for line in lines)}
+
+
+def _identity(info: str, devices: Mapping[str, str]) -> tuple[str, str]:
+    """Device and inode of an open file by its fdinfo; no inode before Linux 5.14, which leaves its path."""
+    mount, inode = _MOUNT.findall(info), _INODE.findall(info)
+    return devices.get(mount[0], _ANY) if mount else _ANY, inode[0] if inode else ""
+
+
+def _decimal(device: str) -> str:
+    """A device of maps, which has it in hexadecimal."""
+    major, _colon, minor = device.partition(":")
+    return f"{int(major, 16)}:{int(minor, 16)}"

@@ -22,6 +22,8 @@ from ..model.errors import VcError
 from .places import Places
 
 SCHEMA = 1
+# Beside the nodes' notes, whose names end in .json.
+_REFUSED = "refused"
 
 
 @dataclass(frozen=True)
@@ -180,6 +182,19 @@ class Records:
         data = {"schema": SCHEMA, **asdict(record)}
         write_json(self._lasting(record), data, lasting=True)
         write_json(self._places.records / f"{record.job_id}.{record.restart_count}.d" / f"{record.node}.json", data)
+
+    def note_refusal(self, record: JobRecord, error: VcError) -> None:
+        """Keep in mind that the vault wants nothing of this job."""
+        write_json(self.directory(record) / _REFUSED, {"schema": SCHEMA, "error": error.to_dict()})
+
+    def refusal(self, record: JobRecord, seconds: float) -> Optional[VcError]:
+        """What the vault refused this job with, if that was less than so many seconds ago."""
+        path = self.directory(record) / _REFUSED
+        data = _load(path)
+        with contextlib.suppress(OSError):
+            if data is not None and abs(time.time() - path.stat().st_mtime) < seconds:
+                return VcError.from_dict(data["error"])
+        return None
 
     def node(self, job: JobRecord, node: str) -> Optional[NodeRecord]:
         return _node(self.directory(job) / f"{node}.json")

@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import socket
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -141,6 +142,24 @@ def test_nobody_is_moved_before_the_vault_has_agreed(site: Site) -> None:
     site.vault.refusing.clear()
     site.prepare("compute0")
     assert site.adopted == [os.getpid()]
+
+
+@pytest.mark.parametrize("refusal", ["forbidden", "unknown"])
+def test_a_job_that_the_vault_does_not_want_does_not_ask_it_again_and_again(site: Site, refusal: str) -> None:
+    def refuse(verb: str, _args: Any) -> dict[str, Any]:
+        site.vault.asked.append((verb, {}))
+        raise VcError(refusal, "vc1", "leasing", "labuser is not its owner", "ask the owner")
+
+    ask = site.vault.call
+    site.vault.call = refuse  # type: ignore[method-assign]
+    first = site.ask("prepare", nodes=["compute0"])
+    assert [code(first), code(site.ask("prepare", nodes=["compute1"]))] == [refusal, refusal]
+    assert site.vault.verbs() == ["lease"]
+    assert site.records.nodes(7) == []
+    site.vault.call = ask  # type: ignore[method-assign]
+    (note,) = site.records.directory(job()).glob("refused")
+    os.utime(note, (0, time.time() - host._REFUSED_SECONDS - 1))
+    assert site.prepare("compute0")["nodes"]["compute0"]["ok"]
 
 
 def test_who_does_not_call_from_the_job_itself_gets_nothing(site: Site) -> None:

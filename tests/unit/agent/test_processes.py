@@ -50,6 +50,38 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+# Holds the file under another path, in name spaces that every user can make.
+_ELSEWHERE = """
+import mmap, os, subprocess, sys, time
+root = os.path.dirname(os.path.dirname(os.path.dirname(sys.argv[1])))
+elsewhere = os.path.join(os.path.dirname(root), "elsewhere")
+subprocess.run(["mount", "--bind", root, elsewhere], check=True)
+with open(os.path.join(elsewhere, os.path.relpath(sys.argv[1], root)), "r+b") as file:
+    held = mmap.mmap(file.fileno(), 0) if "mapped" in sys.argv else os.dup(file.fileno())
+if "detached" in sys.argv:
+    subprocess.run(["umount", "--lazy", elsewhere], check=True)
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can act for two users")
+@pytest.mark.parametrize("how", ["opened", "mapped"])
+@pytest.mark.parametrize("mount", ["kept", "detached"])
+def test_a_file_under_another_path_is_still_the_jobs(disk: Path, how: str, mount: str) -> None:
+    (disk.parents[3] / "elsewhere").mkdir()
+    argv = ["unshare", "--user", "--map-root-user", "--mount", "/usr/bin/python3", "-c", _ELSEWHERE, str(disk), how, mount]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd="/", user=USER)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        assert JobProcesses(places(disk.parents[3]), 7, USER).kill_all(set(), 10) == []
+        assert process.wait(5) == -9
+    finally:
+        process.kill()
+        process.wait()
+
+
 @pytest.mark.parametrize("program", [_HOLD, _MAP, _CWD], ids=["open file", "mapped file", "working directory"])
 def test_whoever_holds_the_jobs_files_is_killed(disk: Path, program: str) -> None:
     process = start(program, disk, USER)
