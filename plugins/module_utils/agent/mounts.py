@@ -49,6 +49,6 @@ def _detach(number: str, path: str) -> bool:
         # By its number: the user may have put a link on the way meanwhile, to what must stay.
         if number not in _ID.findall(Path(f"/proc/self/fdinfo/{handle}").read_text()):
             return False
-        return ctypes.CDLL(None).umount2(f"/proc/self/fd/{handle}".encode(), _MNT_DETACH) == 0
+        return bool(ctypes.CDLL(None).umount2(f"/proc/self/fd/{handle}".encode(), _MNT_DETACH) == 0)
     finally:
         os.close(handle)
