@@ -220,11 +220,11 @@ class Frontend:
         if predicted and not plan.errors:
             there = self._wish.present
             return self._describe(final_state(self._wish, self._facts) if there else "absent", there and self._wish.autostart)
-        facts = self._facts if predicted else self._host.read()
+        facts = self._facts if predicted else self._host.look()
         up = True
         if self._wait and not predicted and facts.state == "running":
             up = self._host.wait(self._timeout)
-            facts = self._host.read()
+            facts = self._host.look()
         answer = self._describe("absent" if facts.domain == "missing" else facts.state, facts.autostart)
         error = None if predicted else not_up(self._wish, facts, up, self._timeout, self._host.console)
         if error is not None:

@@ -61,6 +61,23 @@ def verbs(answer: dict[str, Any]) -> list[str]:
     return [action["verb"] for action in answer["actions"]]
 
 
+@pytest.fixture
+def asked(switched: VirtualCluster) -> Iterator[str]:
+    """A file with a line for each ssh of this host; the collection's own PATH begins where the word is put."""
+    log, word = "/tmp/vc-proof-asked", "/usr/local/sbin/ssh"
+    on(HOST, "tee", word, stdin=f'#!/bin/sh\necho ssh >> {log}\nexec /usr/bin/ssh "$@"\n')
+    on(HOST, "chmod", "755", word)
+    on(HOST, "tee", log, stdin="")
+    yield log
+    on(HOST, "rm", word, log)
+
+
+def test_a_second_run_asks_the_vault_once(switched: VirtualCluster, asked: str) -> None:
+    found = module("vc_frontend", switched, started=False)
+    assert (found.get("failed"), found["changed"]) == (None, False)
+    assert on(HOST, "cat", asked).split() == ["ssh"]
+
+
 def test_every_switch(switched: VirtualCluster) -> None:
     assert verbs(power(switched, check=True, state="powered_on")) == ["power_on"]
     assert domain_state() == "shut off"

@@ -82,6 +82,13 @@ class FrontendHost:
             redefined=self._redefined(),
         )
 
+    def look(self) -> Facts:
+        """Of all that only what its domain does: libvirt is asked, nobody else."""
+        domain = self._system.read(self._wish.domain, self._wish.cluster.name, self._wish.node.name)
+        if domain is None:
+            return Facts(self._config.name)
+        return Facts(self._config.name, domain="current", state=domain.state, autostart=domain.autostart)
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Keep out whoever else changes this frontend.  VcError ``timeout`` when that takes too long."""
