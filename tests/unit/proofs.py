@@ -37,7 +37,7 @@ def claims() -> list[Claim]:
 
 def proves(test: str) -> str:
     """What a test says of itself, or else its name in words.  LookupError when there is no such test."""
-    path, _, name = test.partition("::")
+    path, _colons, name = test.partition("::")
     tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and node.name == name and name.startswith("test_"):
