@@ -77,8 +77,10 @@ def running() -> Iterator[Names]:
     wish = {"name": "contract", "nodes": "compute[0-1]", "hosts": [HYPERVISOR], "walltime": "1h", "grace": "2s"}
     with clusters.computes("contractsw", "compute[0-1]") as cluster:
         told(SUBMIT_HOST, "vc_computeset", wish | {"cluster": cluster}, OWNER)
-        yield {"cluster": cluster}
-        told(SUBMIT_HOST, "vc_computeset", {"cluster": cluster, "name": "contract", "state": "absent"}, OWNER)
+        try:
+            yield {"cluster": cluster}
+        finally:
+            told(SUBMIT_HOST, "vc_computeset", {"cluster": cluster, "name": "contract", "state": "absent"}, OWNER)
 
 
 COMPUTES = Trial(
