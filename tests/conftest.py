@@ -8,8 +8,10 @@ import importlib
 import os
 import pathlib
 from collections.abc import Generator
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 COLLECTIONS = ROOT / ".cache" / "collections"
@@ -36,13 +38,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skips", action="store_true", help="a test that is skipped has failed: where everything it needs was installed")
 
 
-# Before the distribution reads the groups.
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+class ByPlace(LoadScopeScheduling):
     """What shares daemons stays in one process: the lab, the linters, each directory of unit tests."""
-    for item in items:
-        kind, *inner = item.path.relative_to(ROOT / "tests").parts
-        item.add_marker(pytest.mark.xdist_group(f"{kind}-{inner[0]}" if kind == "unit" else kind))
+
+    def _split_scope(self, nodeid: str) -> str:
+        path, _, _ = nodeid.partition("::")
+        depth = 3 if path.startswith("tests/unit/") else 2
+        return "/".join(path.split("/")[:depth])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByPlace:
+    return ByPlace(config, log)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -6,7 +6,7 @@ PYTEST = .cache/venv/bin/python -m pytest
 # One pytest run, so that one line at the end says how it went: one process has the lab, which comes up once and stays up; the other
 # has the rest, which is nearly done by then.
 test: | venv
-	$(PYTEST) --numprocesses=2 --dist=loadgroup --no-loadscope-reorder --durations=10 tests/lab tests/static tests/unit
+	$(PYTEST) --numprocesses=2 --no-loadscope-reorder --durations=10 tests/lab tests/static tests/unit
 
 lint: | venv
 	$(PYTEST) -q tests/static/test_lint.py
