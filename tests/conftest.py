@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib
 import os
 import pathlib
+import time
 from collections.abc import Generator
 from typing import Any
 
@@ -15,7 +16,9 @@ from xdist.scheduler import LoadScopeScheduling
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 COLLECTIONS = ROOT / ".cache" / "collections"
-BESIDE = 10
+LAB = ROOT / "tests" / "lab"
+NICENESS = 10
+BESIDE = pytest.StashKey[bool]()
 
 
 def _link_collection() -> None:
@@ -52,10 +55,20 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByPlace:
     return ByPlace(config, log)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """The lab's proofs take longest, and mostly wait: what runs beside them gets out of their way."""
-    if "PYTEST_XDIST_WORKER" in os.environ and ROOT / "tests" / "lab" not in item.path.parents:
-        os.setpriority(os.PRIO_PROCESS, 0, BESIDE)
+    """The lab's proofs take longest, and mostly wait: what runs beside them begins when its guests have booted, and gives way."""
+    if "PYTEST_XDIST_WORKER" not in os.environ or LAB in item.path.parents or BESIDE in item.session.stash:
+        return
+    item.session.stash[BESIDE] = True
+    os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+    while any(LAB in other.path.parents for other in item.session.items) and not lab_has_come_up().exists():
+        time.sleep(1)
+
+
+def lab_has_come_up() -> pathlib.Path:
+    """A file that is there when the lab of this run is up, or has failed to come up."""
+    return ROOT / ".cache" / f"lab-of-{os.environ.get('PYTEST_XDIST_TESTRUNUID', 'one-process')}"
 
 
 @pytest.hookimpl(wrapper=True)

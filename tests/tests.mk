@@ -1,12 +1,16 @@
 # Test targets; included by the Makefile at the top, which owns `venv` and the lab.
 PYTEST = .cache/venv/bin/python -m pytest
 
-.PHONY: test lint molecule sanity sanity-newest docs-site test-debian13 test-cgroup test-fresh bench proofs unit
+.PHONY: test test-slow lint molecule sanity sanity-newest docs-site test-debian13 test-cgroup test-fresh bench proofs unit
 
 # One pytest run, so that one line at the end says how it went: one process has the lab, which comes up once and stays up; the other
 # has the rest, which is nearly done by then.
 test: | venv
-	$(PYTEST) --numprocesses=2 --no-loadscope-reorder --durations=10 tests/lab tests/static tests/unit
+	$(PYTEST) --numprocesses=2 --no-loadscope-reorder --durations=10 --ignore=tests/lab/slow tests/lab tests/static tests/unit
+
+# Proofs on the same lab that wait for minutes.
+test-slow: | venv
+	$(PYTEST) --durations=5 tests/lab/slow
 
 lint: | venv
 	$(PYTEST) -q tests/static/test_lint.py

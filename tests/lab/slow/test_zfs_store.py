@@ -61,7 +61,7 @@ print(json.dumps(said.decode(errors="replace")))
 
 def store_play(**changes: bool) -> str:
     """What the role said when it chose the store."""
-    return play(str(ROOT / "tests" / "lab" / "zfs_vault.yml"), check=False, **{**STORE, **changes}).stdout
+    return play(str(ROOT / "tests" / "lab" / "slow" / "zfs_vault.yml"), check=False, **{**STORE, **changes}).stdout
 
 
 def ask(module: str, **arguments: Any) -> dict[str, Any]:
