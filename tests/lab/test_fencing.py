@@ -160,6 +160,6 @@ def test_what_a_terminated_node_has_changed_is_not_forgotten(lasting: VirtualClu
     # Starting it elsewhere, or on the same host, would take the guest back in time.
     said = refused(lasting, "second", "hv1")
     assert f"changes of job {job} of labuser on hv1" in said
-    assert "the spool of hv1" in said
+    assert f"{SCRATCH}/spool/lasting.{NODE}.{epoch} on hv1" in said
     assert f"vc-vault break lasting {NODE} --reason" in said
     assert (lease_of(lasting)["state"], lease_of(lasting)["epoch"]) == ("flushing", epoch)
