@@ -45,7 +45,7 @@ class ByPlace(LoadScopeScheduling):
     """What shares daemons stays in one process: the lab, the linters, each directory of unit tests."""
 
     def _split_scope(self, nodeid: str) -> str:
-        path, _, _ = nodeid.partition("::")
+        path = nodeid.partition("::")[0]
         depth = 3 if path.startswith("tests/unit/") else 2
         return "/".join(path.split("/")[:depth])
 

@@ -28,6 +28,8 @@ MACHINE_RUN = (
     "/run/sudo",
     "/run/blkid",
     "/run/host",
+    # Locks stay for whoever waits for them.
+    "/run/vc/frontend.",
 )
 # From OpenSSH 9.8 on sshd has a program of its own for them.
 LOGIN = re.compile(r"sshd(-session)?: \S+( |@)(?!.*listener)")

@@ -50,7 +50,7 @@ def test_wrong_definitions_are_refused(small: VirtualCluster) -> None:
         (cluster(computes=[]), "invalid", "computes"),
         (cluster(computes=[{**GROUP, "address": "192.0.2.1"}]), "invalid", "192.0.2.1"),
     ]
-    before = snapshot.take()
+    before = snapshot.take_quiet()
     refused(VAULT_HOST, "vc_cluster", wrong)
     snapshot.unchanged(before, timeout=5)
 
@@ -81,7 +81,7 @@ def test_wrong_computesets_are_refused(small: VirtualCluster) -> None:
 
 def test_a_cluster_that_nobody_knows_gets_no_lease(small: VirtualCluster) -> None:
     """The submit host cannot know what is registered; the vault does, so the job says it and ends."""
-    before = snapshot.take()
+    before = snapshot.take_quiet()
     unknown = {"cluster": {**small.resolved, "name": "nosuch"}, "name": "other", "nodes": "compute1", "walltime": "1h", "wait_timeout": 60}
     answer = in_process.answers("head", "vc_computeset", [unknown], "labuser")[0]
     assert answer.get("failed")

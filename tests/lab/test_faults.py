@@ -101,7 +101,7 @@ def suffer(fault: str, cluster: VirtualCluster, number: int) -> None:
 
 
 def nothing_left(victims: dict[str, VirtualCluster], number: int) -> None:
-    before = snapshot.take()
+    before = snapshot.take_quiet()
     with ThreadPoolExecutor(len(victims)) as pool:
         ends = {fault: pool.submit(suffer, fault, cluster, number) for fault, cluster in victims.items()}
     failed = {fault: error for fault, end in ends.items() if (error := end.exception()) is not None}

@@ -15,7 +15,7 @@ from tests.lab import in_process, snapshot
 from tests.lab.host import KEYS, ROOT, attempt, on, play
 from tests.lab.test_second_run import changes, totals
 from tests.lab.vault import COMMAND
-from tests.lab.virtual_cluster import VirtualCluster, cancel_all
+from tests.lab.virtual_cluster import VirtualCluster, awaited, cancel_all
 
 NAME = "plays"
 FRONTEND = {"host": "fe1", "cpus": 1, "memory": "128MiB", "source": {"image": "tiny"}}
@@ -111,11 +111,12 @@ def test_status_shows_all_that_could_be_read(cluster: VirtualCluster) -> None:
 def test_power(cluster: VirtualCluster) -> None:
     one = {"vc": NAME, "nodes": "compute0"}
     assert run("power", **one, state="powered_off") == ["Switch the nodes"]
-    assert registered()["leases"]["compute0"]["state"] == "off"
+    # The vault hears of it a moment after the user.
+    awaited(lambda: registered()["leases"]["compute0"]["state"] == "off", "the vault told that the node is off")
     assert run("power", **one, state="powered_off") == []
     # One that is off is switched on.
     assert run("power", **one, do="reboot") == ["Switch the nodes"]
-    assert registered()["leases"]["compute0"]["state"] == "running"
+    awaited(lambda: registered()["leases"]["compute0"]["state"] == "running", "the vault told that the node runs")
     assert run("power", **one, state="powered_on") == []
     assert run("power", vc=NAME, nodes="frontend", state="powered_on") == []
     assert "either -e state=" in refused("power", **one, state="powered_on", do="reset")

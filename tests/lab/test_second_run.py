@@ -81,7 +81,7 @@ def test_a_second_run_changes_nothing() -> None:
 
 @pytest.mark.usefixtures("demo")
 def test_a_port_removed_by_hand_is_repaired_by_one_task() -> None:
-    before = snapshot.take()
+    before = snapshot.take_quiet()
     bridge = next(name for name in on("fe1", "ovs-vsctl", "list-br").split() if name.startswith("vcb"))
     port = next(name for name in on("fe1", "ovs-vsctl", "list-ports", bridge).split() if name.startswith("v"))
     on("fe1", "ovs-vsctl", "del-port", bridge, port)

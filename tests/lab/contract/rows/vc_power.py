@@ -75,12 +75,11 @@ FRONTEND_TRIAL = Trial(
 def running() -> Iterator[Names]:
     """Both nodes of a cluster on one hypervisor."""
     wish = {"name": "contract", "nodes": "compute[0-1]", "hosts": [HYPERVISOR], "walltime": "1h", "grace": "2s"}
-    with clusters.computes("contractsw", "compute[0-1]") as cluster:
+    with contextlib.ExitStack() as ends:
+        cluster = ends.enter_context(clusters.computes("contractsw", "compute[0-1]"))
         told(SUBMIT_HOST, "vc_computeset", wish | {"cluster": cluster}, OWNER)
-        try:
-            yield {"cluster": cluster}
-        finally:
-            told(SUBMIT_HOST, "vc_computeset", {"cluster": cluster, "name": "contract", "state": "absent"}, OWNER)
+        ends.callback(told, SUBMIT_HOST, "vc_computeset", {"cluster": cluster, "name": "contract", "state": "absent"}, OWNER)
+        yield {"cluster": cluster}
 
 
 COMPUTES = Trial(
