@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pathlib
 import time
+import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,9 @@ from tests.lab.host import HOSTS, python
 from tests.lab.virtual_cluster import awaited
 
 CENSUS = (pathlib.Path(__file__).resolve().parent / "census.py").read_text(encoding="utf-8")
+
+
+_TALK = re.compile(r"vc-host@|bin/vc-host$|/vault_key ")
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,12 @@ def take(hosts: Sequence[str] = HOSTS) -> Snapshot:
     return Snapshot({(host, name): Counter(lines) for host, answer in zip(hosts, answers) for name, lines in answer.items()})
 
 
-def take_quiet() -> Snapshot:
-    """The same, at a moment in which no agent talks to its host's root helper."""
+def take_quiet(hosts: Sequence[str] = HOSTS) -> Snapshot:
+    """The same, at a moment in which no agent talks to its host's root helper, nor that one to the vault."""
 
     def quiet() -> Snapshot | None:
-        seen = take()
-        return None if any("vc-host@" in line for lines in seen.lines.values() for line in lines) else seen
+        seen = take(hosts)
+        return None if any(_TALK.search(line) for lines in seen.lines.values() for line in lines) else seen
 
     found = awaited(quiet, "a moment in which no agent talks")
     assert found is not None

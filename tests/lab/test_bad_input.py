@@ -67,7 +67,7 @@ def test_wrong_computesets_are_refused(small: VirtualCluster) -> None:
         ({"cluster": whole, "name": "other", "nodes": "compute1", "account": "chemistry"}, "forbidden", "chemistry"),
         ({"cluster": {**whole, "owner": "otheruser"}, "name": "other", "nodes": "compute1"}, "forbidden", "small"),
     ]
-    before = snapshot.take(("head", "nas"))
+    before = snapshot.take_quiet(("head", "nas"))
     small.start("live", nodes="compute0", per_host=None, wait=False)
     try:
         jobs = on("head", "squeue", "-h", "-a", "-o", "%i %u %j")
@@ -90,7 +90,7 @@ def test_a_cluster_that_nobody_knows_gets_no_lease(small: VirtualCluster) -> Non
 
 
 def test_wrong_images_are_refused() -> None:
-    before = snapshot.take(("nas",))
+    before = snapshot.take_quiet(("nas",))
     wrong: list[tuple[dict[str, Any], str, str]] = [
         ({"goldens": [{"name": "new", "source": "/srv/images/nosuch.raw"}]}, "unknown", "/srv/images/nosuch.raw"),
         ({"goldens": [{"name": "new", "source": "/etc"}]}, "invalid", "/etc"),

@@ -94,7 +94,7 @@ def refused(cluster: VirtualCluster, name: str, host: str) -> str:
 def test_a_host_that_was_cut_off_is_fenced(lasting: VirtualCluster) -> None:
     # The vault keeps what it knows of the node; and what the hosts keep of it is looked at one by one.
     hosts = ("head", "fe1", "hv1", "hv2")
-    before = snapshot.take(hosts)
+    before = snapshot.take_quiet(hosts)
     first = start(lasting, "first", "hv1")
     old = lease_of(lasting)
     with cut_off("hv1"):
