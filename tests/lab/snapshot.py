@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import pathlib
-import time
 import re
+import time
 from collections import Counter
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +18,6 @@ from tests.lab.host import HOSTS, python
 from tests.lab.virtual_cluster import awaited
 
 CENSUS = (pathlib.Path(__file__).resolve().parent / "census.py").read_text(encoding="utf-8")
-
-
 _TALK = re.compile(r"vc-host@|bin/vc-host$|/vault_key ")
 
 
