@@ -39,7 +39,7 @@ test-fresh: | venv
 
 # Root; brings its own daemons, in namespaces, and the lab's host head.  Some minutes on a machine that does nothing else.
 bench: | venv
-	PYTHONPATH=.cache/collections:. .cache/venv/bin/python -m benchmarks $(ONLY)
+	PYTHONPATH=.cache/collections:.:molecule/lab .cache/venv/bin/python -m benchmarks $(ONLY)
 
 # What the tests prove of each line of README's status table.
 proofs: | venv

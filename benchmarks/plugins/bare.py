@@ -23,7 +23,7 @@ options:
 """
 
 
-class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc]
+class InventoryModule(BaseInventoryPlugin):
     """What Ansible loads."""
 
     NAME = "bare"

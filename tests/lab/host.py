@@ -12,15 +12,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from vclab.host import enter
+from vclab.process import ENVIRONMENT, LabError
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 LAB = ROOT / "molecule" / "lab" / "lab"
 INVENTORY = ROOT / "molecule" / "lab" / "inventory"
 DEBIAN13 = ROOT / "molecule" / "lab" / "debian13"
-sys.path.insert(0, str(LAB.parent))
-
-from vclab.host import enter  # noqa: E402
-from vclab.process import ENVIRONMENT, LabError  # noqa: E402
-
 KEYS = ROOT / ".cache" / "lab" / "keys"
 BIN = pathlib.Path(sys.executable).parent
 HOSTS = ("head", "nas", "fe1", "hv1", "hv2")

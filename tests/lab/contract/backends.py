@@ -17,6 +17,7 @@ import os
 import re
 import stat
 import subprocess
+from collections.abc import Iterable
 
 # Beside this file in the tree, in the same interpreter on the host.
 try:
@@ -51,10 +52,10 @@ def files(*roots: str, without: str = "") -> dict[str, str]:
     return found
 
 
-def numbered(lines: object) -> dict[str, str]:
+def numbered(lines: Iterable[str]) -> dict[str, str]:
     """Lines as names; the same line may come more than once."""
     found: dict[str, str] = {}
-    for line in lines:  # type: ignore[attr-defined]
+    for line in lines:
         found[line] = str(int(found.get(line, "0")) + 1)
     return found
 

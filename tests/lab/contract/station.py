@@ -71,8 +71,7 @@ class Station:
         return answer
 
     def close(self) -> None:
-        self._process.stdin.close()  # type: ignore[union-attr]
-        self._process.wait(10)
+        self._process.communicate(timeout=10)
 
     def _ask(self, request: Mapping[str, Any]) -> Any:
         to, back = self._process.stdin, self._process.stdout

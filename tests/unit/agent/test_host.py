@@ -151,12 +151,12 @@ def test_a_job_that_the_vault_does_not_want_does_not_ask_it_again_and_again(site
         raise VcError(refusal, "vc1", "leasing", "labuser is not its owner", "ask the owner")
 
     ask = site.vault.call
-    site.vault.call = refuse  # type: ignore[method-assign]
+    site.vault.call = refuse
     first = site.ask("prepare", nodes=["compute0"])
     assert [code(first), code(site.ask("prepare", nodes=["compute1"]))] == [refusal, refusal]
     assert site.vault.verbs() == ["lease"]
     assert site.records.nodes(7) == []
-    site.vault.call = ask  # type: ignore[method-assign]
+    site.vault.call = ask
     (note,) = site.records.directory(job()).glob("refused")
     os.utime(note, (0, time.time() - host._REFUSED_SECONDS - 1))
     assert site.prepare("compute0")["nodes"]["compute0"]["ok"]
@@ -200,7 +200,7 @@ def test_a_job_that_ended_meanwhile_keeps_no_lease(site: Site) -> None:
         site.records.withdraw(job())
         return lease(name)
 
-    site.vault._lease = end  # type: ignore[method-assign]
+    site.vault._lease = end
     assert code(site.ask("prepare", nodes=["compute0"])) == "unknown"
     assert site.vault.verbs() == ["lease", "release"]
     assert site.attached == []

@@ -32,10 +32,10 @@ def start(program: str, path: Path, user: int) -> subprocess.Popen[str]:
     # A path of its own, since the interpreter of a virtual environment may be out of another user's reach.
     interpreter = "/usr/bin/python3" if os.getuid() == 0 else sys.executable
     keywords = {"user": user} if os.getuid() == 0 else {}
-    process = subprocess.Popen([interpreter, "-c", program, str(path)], stdout=subprocess.PIPE, text=True, cwd="/", **keywords)  # type: ignore[call-overload]
+    process = subprocess.Popen([interpreter, "-c", program, str(path)], stdout=subprocess.PIPE, text=True, cwd="/", **keywords)
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
-    return process  # type: ignore[no-any-return]
+    return process
 
 
 @pytest.fixture
@@ -204,5 +204,5 @@ def test_only_the_users_own_processes_are_adopted(disk: Path) -> None:
 def test_the_supervisor_passes_on_how_the_agent_ended() -> None:
     told: list[int] = []
     assert supervise(lambda: 3, told.append) == 3
-    assert supervise(lambda: os.kill(os.getpid(), 9) or 0, told.append) == 1  # type: ignore[func-returns-value]
+    assert supervise(lambda: os.kill(os.getpid(), 9) or 0, told.append) == 1
     assert told == [9]

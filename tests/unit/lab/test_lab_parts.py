@@ -10,11 +10,9 @@ import subprocess
 import sys
 
 import pytest
+from vclab import cache, fabric, inventory, layout, lifecycle, process
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(ROOT / "molecule" / "lab"))
-
-from vclab import cache, fabric, inventory, layout, lifecycle, process  # noqa: E402
 
 
 def test_an_artifact_is_built_once(tmp_path: pathlib.Path) -> None:

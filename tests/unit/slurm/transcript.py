@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a real Slurm answered to the very commands that our readers run; recorded on a lab host, replayed in tests.
 
-Record again (two minutes) when a reader asks for something else: `PYTHONPATH=.cache/collections:. .cache/venv/bin/python -m
-tests.unit.slurm.transcript head`, and the same with trixie.
+Record again (two minutes) when a reader asks for something else: `PYTHONPATH=.cache/collections:.:molecule/lab .cache/venv/bin/python
+-m tests.unit.slurm.transcript head`, and the same with trixie.
 """
 
 from __future__ import annotations

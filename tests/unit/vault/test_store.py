@@ -113,7 +113,7 @@ def test_headers_made_by_hand(tmp_path: Path) -> None:
     assert size() == MIB
     data_file = struct.pack(">II", 0x44415441, 8) + b"/etc/pas"
     for broken in ({"version": 1}, {"version": 4}, {"features": 4}, {"size": 0}, {"crypt": 2}, {"extension": data_file}):
-        header(**broken)  # type: ignore[arg-type]
+        header(**broken)
         refused("invalid", size)
     for content in (b"", b"QFI\xfb", b"QFI\xfb" + bytes(90), bytes(200)):
         path.write_bytes(content)
