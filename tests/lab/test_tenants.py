@@ -191,9 +191,6 @@ def tenant(demo: None) -> Iterator[Tenant]:
         job = cluster.start("here", wait=False, **here)
         there = cluster.start("there", nodes="compute2", per_host=None, hosts=["hv2"])
         cluster.start("here", **here)
-        # The vault hears of it a moment after the user.
-        told = [f"compute{n}" for n in range(3)]
-        awaited(lambda: all(vault.lease(cluster.name, node)["state"] == "running" for node in told), "the vault told that the nodes run")
         yield Tenant(cluster, job, there)
     finally:
         cancel_all(cluster)

@@ -14,9 +14,9 @@ COMMAND = "/usr/lib/hpc-virtual-cluster/bin/vc-vault"
 ROOT = "/srv/vc-vault"
 
 
-def lease(cluster: str, node: str) -> dict[str, Any]:
+def lease(cluster: str, node: str, host: str = HOST) -> dict[str, Any]:
     """A node's lease, without secrets."""
-    status = json.loads(on(HOST, COMMAND, "status", "--cluster", cluster))
+    status = json.loads(on(host, COMMAND, "status", "--cluster", cluster))
     found: dict[str, Any] = status["clusters"][cluster]["leases"][node]
     return found
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from tests.lab import in_process
+from tests.lab import in_process, vault
 from tests.lab.host import Failed, attempt, on
 
 SUBMIT_HOST = "head"
@@ -51,11 +51,18 @@ class VirtualCluster:
         return in_process.answers(self.submit_host, "vc_computeset", [args], self.owner)[0]
 
     def start(self, name: str = "set", **options: Any) -> int:
-        """Start a set and return its job id."""
+        """Start a set and return its job id; one that was waited for is running in the vault's eyes as well."""
         answer = self.computeset(name, **{"nodes": "compute[0-1]", "per_host": 1, "walltime": "1h", "grace": "5s", **options})
         if answer.get("failed"):
             raise Failed(f"{self.name}/{name} did not start: {answer.get('msg')}")
+        if options.get("wait", True):
+            # It hears of a node a moment after the user.
+            nodes = [node for node, seen in answer["computeset"]["nodes"].items() if seen["state"] == "running"]
+            awaited(lambda: all(self._lease_state(node) == "running" for node in nodes), "the vault told that the nodes run")
         return int(answer["computeset"]["job_id"])
+
+    def _lease_state(self, node: str) -> str:
+        return str(vault.lease(self.name, node, self.vault_host)["state"])
 
     def terminate(self, name: str = "set") -> None:
         answer = self.computeset(name, state="absent")
