@@ -17,6 +17,8 @@ from xdist.scheduler import LoadScopeScheduling
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 COLLECTIONS = ROOT / ".cache" / "collections"
 LAB = ROOT / "tests" / "lab"
+# From nothing on a slow machine; whoever brings it up may have died as well.
+LAB_SECONDS = 1200
 NICENESS = 10
 BESIDE = pytest.StashKey[bool]()
 
@@ -62,7 +64,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         return
     item.session.stash[BESIDE] = True
     os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
-    while any(LAB in other.path.parents for other in item.session.items) and not lab_has_come_up().exists():
+    until = time.monotonic() + LAB_SECONDS
+    while any(LAB in other.path.parents for other in item.session.items) and not lab_has_come_up().exists() and time.monotonic() < until:
         time.sleep(1)
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.guest import site
 from tests.lab.host import Failed
-from tests.lab.test_guests import QEMUS
+from tests.lab.guest import QEMUS
 from tests.lab.virtual_cluster import awaited
 
 EPILOG = "/etc/slurm/epilog.d/50-virtual-cluster"

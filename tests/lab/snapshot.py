@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pathlib
 import re
 import time
@@ -18,6 +19,7 @@ from tests.lab.host import HOSTS, python
 from tests.lab.virtual_cluster import awaited
 
 CENSUS = (pathlib.Path(__file__).resolve().parent / "census.py").read_text(encoding="utf-8")
+_LOOKS = 3
 _TALK = re.compile(r"vc-host@|bin/vc-host$|/vault_key ")
 
 
@@ -65,9 +67,12 @@ def unchanged(before: Snapshot, timeout: float = 60, hosts: Sequence[str] = HOST
 
 
 def settle(before: Snapshot, timeout: float = 60, hosts: Sequence[str] = HOSTS, without: Collection[str] = ()) -> list[str]:
-    """Look until nothing differs from `before` any more, at most `timeout` seconds; the differences of the last look."""
+    """Look until nothing differs from `before` any more, for `timeout` seconds and a few looks; the differences of the last one.
+
+    One look may meet a moment in which an agent talks.
+    """
     end = time.monotonic() + timeout
-    while True:
+    for look in itertools.count(1):
         changes = take(hosts).changes_since(before, without)
-        if not changes or time.monotonic() > end:
+        if not changes or (look >= _LOOKS and time.monotonic() > end):
             return changes

@@ -26,6 +26,9 @@ def lasting(demo: None) -> Iterator[VirtualCluster]:
     """A cluster of one compute that keeps its disk."""
     cluster = define("lasting", 1, "10.15.0.0/24", persistent=True)
     yield cluster
+    for host in HOSTS:
+        # One that was cut off when the job was cancelled hears of it much later.
+        on(host, "systemctl", "restart", "slurmd")
     cancel_all(cluster)
     # A flush unit would look for its entry again.
     awaited(lambda: all(not running_flush(host) for host in HOSTS), "the flush units at rest")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.lab.guest import ssh
 from tests.lab.host import LAB, attempt, finished, module, on
 from tests.lab.virtual_cluster import awaited
 
@@ -42,6 +43,8 @@ def process() -> str:
     [
         (["ovs-vsctl", "del-port", TAP], "attach"),
         (["ovs-ofctl", "del-flows", "vcb10001"], "attach"),
+        # As ovs-vswitchd does with one that it finds before it is up.
+        (["ip", "link", "set", TAP, "down"], "attach"),
         (["virsh", "-q", "autostart", "--disable", DOMAIN], "autostart"),
         (["virsh", "-q", "setvcpus", DOMAIN, "3", "--maximum", "--config"], "define"),
         (["virsh", "-q", "detach-disk", DOMAIN, "vdb", "--config"], "define"),
@@ -101,3 +104,5 @@ def test_a_host_that_lost_power_brings_its_frontend_back_pinned(cluster: dict[st
     assert on(HOST, "ovs-ofctl", "dump-flows", "vcb10001").count("actions=") == flows
     # Waits for the guest, and finds everything as it should be.
     assert verbs(frontend(cluster, wait_timeout=_BOOT_SECONDS)) == []
+    assert on(HOST, "cat", f"/sys/class/net/{TAP}/carrier").strip() == "1"
+    assert ssh("hostname", "compute0").strip().partition(".")[0] == "compute0"

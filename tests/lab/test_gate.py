@@ -123,8 +123,9 @@ def stuck(gated: VirtualCluster) -> Iterator[None]:
             yield
         finally:
             cancel_all(gated)
-            assert {code(call.result()) for call in calls} <= {"backend", "timeout"}
+            answers = [call.result() for call in calls]
             on("head", "scontrol", "delete", "partitionname=closed")
+        assert {code(answer) for answer in answers} <= {"backend", "timeout"}
 
 
 def test_a_member_who_waits_keeps_nobody_else_out(gated: VirtualCluster, stuck: None) -> None:

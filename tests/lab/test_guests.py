@@ -8,7 +8,6 @@ import base64
 import json
 import pathlib
 import re
-import shlex
 import struct
 import threading
 from dataclasses import dataclass
@@ -17,10 +16,10 @@ from typing import Any
 import pytest
 
 from tests.lab import vault
-from tests.lab.host import HOSTS, KEYS, UIDS, Failed, attempt, finished, on, python
+from tests.lab.guest import FRONTEND, QEMUS, ssh
+from tests.lab.host import HOSTS, UIDS, attempt, on, python
 from tests.lab.virtual_cluster import awaited
 
-FRONTEND = "10.79.0.101"
 COMPUTES = ("compute0", "compute1")
 # The cluster's own key has its private half on the frontend only, so a compute borrows it through an agent.
 CLUSTER_KEY = "/etc/ssh/virtual_cluster_key"
@@ -35,44 +34,6 @@ print(json.dumps({
     "addresses": os.popen("ip -o -4 address show scope global").read(),
 }))
 """
-
-QEMUS = """
-import glob, json, os, re
-found = []
-for entry in glob.glob("/proc/[0-9]*"):
-    try:
-        command = open(entry + "/cmdline", "rb").read().split(b"\\0")
-        if os.path.basename(command[0]).startswith(b"qemu-system"):
-            status = open(entry + "/status").read()
-            words = [word.decode(errors="replace") for word in command]
-            uids = re.search(r"Uid:\\s+(\\d+)\\s+(\\d+)", status).groups()
-            cgroup = open(entry + "/cgroup").read().strip()
-            found.append({"pid": int(entry[6:]), "uids": uids, "command": words, "cgroup": cgroup})
-    except (FileNotFoundError, ProcessLookupError):
-        pass
-print(json.dumps(found))
-"""
-
-
-def ssh(command: str, node: str = "", stdin: str = "", timeout: float = 60) -> str:
-    """A command on the frontend as root, with the owner's key; or from there, by name and with the cluster's own key, on a compute."""
-    options = [
-        "-i",
-        str(KEYS / "labuser_ed25519"),
-        "-o",
-        "BatchMode=yes",
-        "-o",
-        "StrictHostKeyChecking=no",
-        "-o",
-        "UserKnownHostsFile=/dev/null",
-    ]
-    options += ["-o", "LogLevel=ERROR", "-o", "IdentitiesOnly=yes", "-o", "ConnectTimeout=10"]
-    there = f"ssh -o BatchMode=yes {node} {shlex.quote(command)}" if node else command
-    done = finished(["ssh", *options, f"root@{FRONTEND}", there], stdin=stdin, timeout=timeout)
-    if done.returncode != 0:
-        raise Failed(f"ssh {node or 'frontend'} {command}: exit {done.returncode}\n{done.stdout}{done.stderr}")
-    return done.stdout
-
 
 @dataclass(frozen=True)
 class Guests:
@@ -178,11 +139,13 @@ def test_traffic_between_computes_crosses_the_underlay_with_the_clusters_vni(gue
     command = "timeout 60 tcpdump -q -i eth1 -U -w - 'udp port 4789 and greater 120' 2>/dev/null | base64 -w0"
     sniffer = threading.Thread(target=lambda: caught.append(on(host, "sh", "-c", command, timeout=90)))
     sniffer.start()
-    awaited(lambda: on(host, "sh", "-c", "pgrep -x tcpdump || true").strip(), "tcpdump to listen")
-    said = ssh(f"ssh-agent sh -c 'ssh-add -q {CLUSTER_KEY} && ssh -A -o BatchMode=yes compute0 ssh -o BatchMode=yes compute1 hostname'")
-    assert said.strip().partition(".")[0] == "compute1"
-    on(host, "pkill", "-INT", "-x", "tcpdump")
-    sniffer.join(90)
+    try:
+        awaited(lambda: on(host, "sh", "-c", "pgrep -x tcpdump || true").strip(), "tcpdump to listen")
+        said = ssh(f"ssh-agent sh -c 'ssh-add -q {CLUSTER_KEY} && ssh -A -o BatchMode=yes compute0 ssh -o BatchMode=yes compute1 hostname'")
+        assert said.strip().partition(".")[0] == "compute1"
+    finally:
+        attempt(host, "pkill", "-INT", "-x", "tcpdump")
+        sniffer.join(90)
     addresses = {guests.defined[name]["address"] for name in COMPUTES}
     frames = [frame for frame in vxlan_frames(base64.b64decode(caught[0])) if {frame[1], frame[2]} == addresses and frame[3] == 22]
     assert frames, "no ssh between the computes was seen on the underlay"

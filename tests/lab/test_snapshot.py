@@ -67,7 +67,7 @@ LEAKS = (
 
 @pytest.mark.usefixtures("demo")
 def test_a_planted_leak_of_every_kind_is_seen() -> None:
-    before = snapshot.take()
+    before = snapshot.take_quiet()
     planted: list[Leak] = []
     try:
         for leak in LEAKS:

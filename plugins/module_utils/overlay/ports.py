@@ -60,23 +60,29 @@ def attach(commands: Commands, overlay_host: OverlayHost, ports: Sequence[Port])
         for port in ports:
             bridge.check_mtu(port.cluster, port.mtu, overlay_host, underlay)
             bridge.check_foreign(overlay, port.cluster, [port.tap])
+        closing: list[bridge.Section] = []
         sections: list[bridge.Section] = []
         for network in wanted:
             edits = bridge.changes(overlay.network(network.vni), network, overlay_host)
             bridge.check_foreign(overlay, network.cluster, bridge.touched(edits))
             sections += edits
         missing = [port for port in ports if not _in_place(overlay, port)]
+        # A guest may be running on a tap that has only lost its port, or was only set down.
+        fresh = [port for port in missing if not (taps.mendable(port) and _same_holder(overlay, port))]
         for port in missing:
             holder = overlay.holder_of(port.tap)
             if holder is not None:
-                sections.append(["del-port", holder.bridge, port.tap])
+                (closing if port in fresh else sections).append(["del-port", holder.bridge, port.tap])
             sections += bridge.add_tap(port)
-        # A guest may be running on a tap that has only lost its port.
-        fresh = [port for port in missing if not (taps.usable(port) and _same_holder(overlay, port))]
+        what = ", ".join(port.tap for port in ports)
         taps.guard(commands)
         try:
+            # By itself: ovs-vswitchd would go on with the device that is replaced when the port is deleted and added in one step.
+            ovsdb.write(commands, closing, f"detaching who had {what}")
             taps.make(commands, fresh)
-            ovsdb.write(commands, sections, "attaching " + ", ".join(port.tap for port in ports))
+            taps.mend(commands, missing)
+            ovsdb.write(commands, sections, f"attaching {what}")
+            taps.mend(commands, missing)
             _pin(commands, {network.vni for network in wanted}, [port.tap for port in ports])
         except VcError:
             with contextlib.suppress(VcError):
@@ -129,15 +135,18 @@ def restore(commands: Commands) -> list[str]:
         overlay = ovsdb.read(commands)
         lost: list[Port] = []
         dead: list[str] = []
+        kept: list[Port] = []
         damaged: dict[str, VcError] = {}
         for network in overlay.networks:
             try:
-                gone = [port for port in _ports(network) if not taps.exists(port.tap)]
+                known = _ports(network)
             except VcError as error:
                 damaged[network.bridge] = error
                 continue
+            gone = [port for port in known if not taps.exists(port.tap)]
             lost += [port for port in gone if port.outlives_reboot]
             dead += [port.tap for port in gone if not port.outlives_reboot]
+            kept += [port for port in known if port not in gone]
         if overlay.networks:
             taps.guard(commands)
         taps.make(commands, lost)
@@ -147,6 +156,8 @@ def restore(commands: Commands) -> list[str]:
         if lost:
             _reopen(commands, overlay, lost)
             overlay = ovsdb.read(commands)
+        # A tap that ovs-vswitchd has found by itself before it was up, it may have set down again: it writes back the flags that it had read.
+        taps.mend(commands, lost + kept)
         whole = [network for network in overlay.networks if network.bridge not in damaged]
         for network in whole:
             flows.install(network)

@@ -21,6 +21,7 @@ from .state import Port, is_tap_name
 
 # "vc" in ASCII; any number that nobody else uses.
 GROUP = 0x7663
+_UP, _NOARP = 0x1, 0x80
 _DEVICES = Path("/sys/class/net")
 _GUARD = f"""table inet vc_overlay {{}}
 delete table inet vc_overlay
@@ -45,11 +46,6 @@ def exists(tap: str) -> bool:
     return (_DEVICES / tap).exists()
 
 
-def names() -> list[str]:
-    """The taps of ours that the kernel has."""
-    return sorted(path.name for path in _DEVICES.iterdir() if is_tap_name(path.name) and (path / "tun_flags").exists())
-
-
 def guard(commands: Commands) -> None:
     """Keep guests' frames out of the host's own stack; one transaction, and the same result when repeated."""
     commands.must(["nft", "-f", "-"], "nftables", "separating guests from the host", "install nftables", stdin=_GUARD)
@@ -61,10 +57,19 @@ def make(commands: Commands, ports: Sequence[Port]) -> None:
     for port in ports:
         if exists(port.tap):
             lines.append(f"link delete dev {port.tap}")
-        lines.append(f"tuntap add dev {port.tap} mode tap user {port.user_id}")
-        # No address, no ARP: the host has no business on a guest's wire.
-        lines.append(f"link set dev {port.tap} group {GROUP} addrgenmode none arp off mtu {port.mtu} up")
+        lines += [f"tuntap add dev {port.tap} mode tap user {port.user_id}", _set(port)]
     _batch(commands, lines, "making its tap", [port.tap for port in ports])
+
+
+def mend(commands: Commands, ports: Sequence[Port]) -> None:
+    """Bring taps that are not as their ports say back in line, without taking them from the guests that run on them."""
+    spoilt = [port for port in ports if not usable(port)]
+    _batch(commands, [_set(port) for port in spoilt], "mending its tap", [port.tap for port in spoilt])
+
+
+def mendable(port: Port) -> bool:
+    """Whether the kernel has a tap of this name and for this user; who may open it cannot be changed later."""
+    return _number(port.tap, "owner") == port.user_id
 
 
 def remove(commands: Commands, taps: Iterable[str]) -> None:
@@ -75,16 +80,9 @@ def remove(commands: Commands, taps: Iterable[str]) -> None:
 
 def usable(port: Port) -> bool:
     """Whether the kernel's tap is as the port says."""
-    device = _DEVICES / port.tap
-    try:
-        return (
-            int((device / "owner").read_text()) == port.user_id
-            and int((device / "mtu").read_text()) == port.mtu
-            and int((device / "netdev_group").read_text()) == GROUP
-            and bool(int((device / "flags").read_text(), 16) & 1)
-        )
-    except (OSError, ValueError):
-        return False
+    wanted = {"owner": port.user_id, "mtu": port.mtu, "netdev_group": GROUP}
+    up_without_arp = _number(port.tap, "flags") & (_UP | _NOARP) == _UP | _NOARP
+    return up_without_arp and all(_number(port.tap, name) == value for name, value in wanted.items())
 
 
 def underlay(commands: Commands, local_ip: str) -> Optional[Underlay]:
@@ -94,6 +92,19 @@ def underlay(commands: Commands, local_ip: str) -> Optional[Underlay]:
         if link.get("ifname"):
             return Underlay(str(link["ifname"]), int(link["mtu"]))
     return None
+
+
+def _set(port: Port) -> str:
+    # No address, no ARP: the host has no business on a guest's wire.
+    return f"link set dev {port.tap} group {GROUP} addrgenmode none arp off mtu {port.mtu} up"
+
+
+def _number(tap: str, name: str) -> int:
+    """One of a tap's numbers; 0 for flags and -1 for all others when there is no such tap."""
+    try:
+        return int((_DEVICES / tap / name).read_text(), 0)
+    except (OSError, ValueError):
+        return 0 if name == "flags" else -1
 
 
 def _batch(commands: Commands, lines: Sequence[str], tried: str, taps: Sequence[str]) -> None:

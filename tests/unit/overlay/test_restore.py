@@ -32,6 +32,7 @@ class Host:
         monkeypatch.setattr(taps, "exists", lambda _tap: True)
         monkeypatch.setattr(taps, "guard", lambda _commands: None)
         monkeypatch.setattr(taps, "make", lambda _commands, _ports: None)
+        monkeypatch.setattr(taps, "mend", lambda _commands, _ports: None)
         monkeypatch.setattr(taps, "remove", lambda _commands, gone: self.removed.extend(gone))
         monkeypatch.setattr(ovsdb, "write", lambda _commands, sections, _tried: self.written.extend(sections))
 
