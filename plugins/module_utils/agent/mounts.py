@@ -10,15 +10,21 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import time
 from pathlib import Path
 
+from .processes import read_kernel
+
 _MNT_DETACH = 2
+# Whoever still runs may go on mounting.
+_SECONDS = 5.0
 _OCTAL = re.compile(r"\\([0-7]{3})")
 _ID = re.compile(r"^mnt_id:\s*([0-9]+)$", re.MULTILINE)
 
 
 def detach_below(directory: Path) -> bool:
     """Take away whatever is mounted on this directory or below it, at once; True when nothing is left."""
+    until = time.monotonic() + _SECONDS
     while True:
         mounts = _mounts(directory)
         if not mounts:
@@ -26,13 +32,13 @@ def detach_below(directory: Path) -> bool:
         # The outermost go first, and take what is mounted in them along.
         outermost = min(len(path) for _number, path in mounts)
         gone = [_detach(number, path) for number, path in mounts if len(path) == outermost]
-        if not any(gone):
+        if not any(gone) or time.monotonic() >= until:
             return False
 
 
 def _mounts(directory: Path) -> list[tuple[str, str]]:
     found = []
-    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
+    for line in filter(None, read_kernel(Path("/proc/self/mountinfo")).split("\n")):
         field = line.split(" ")
         path = _OCTAL.sub(lambda match: chr(int(match[1], 8)), field[4])
         if path == str(directory) or path.startswith(f"{directory}/"):
@@ -47,7 +53,7 @@ def _detach(number: str, path: str) -> bool:
         return False
     try:
         # By its number: the user may have put a link on the way meanwhile, to what must stay.
-        if number not in _ID.findall(Path(f"/proc/self/fdinfo/{handle}").read_text()):
+        if number not in _ID.findall(read_kernel(Path(f"/proc/self/fdinfo/{handle}"))):
             return False
         return bool(ctypes.CDLL(None).umount2(f"/proc/self/fd/{handle}".encode(), _MNT_DETACH) == 0)
     finally:

@@ -62,7 +62,7 @@ class JobProcesses:
             if proc.stat().st_uid != self._uid:
                 detail = "it is not the job user's"
                 raise VcError("forbidden", f"process {pid}", "adopting it into its job", detail, "call from the job itself")
-            within = _SLURM_CGROUP.findall((proc / "cgroup").read_text())
+            within = _SLURM_CGROUP.findall(read_kernel(proc / "cgroup"))
             if str(self._job_id) in within:
                 return False
             slurms = f"job {within[0]}" if within else self._cgroup_of_slurm()
@@ -126,14 +126,13 @@ class JobProcesses:
         return self._places.overlay_directory(self._job_id), self._places.job_directory(self._job_id)
 
     def _is_users(self, entry: os.DirEntry[str]) -> bool:
-        # /proc/PID belongs to root while a process is not dumpable, whoever runs it.
+        # /proc/PID belongs to root while a set-user-ID program runs, whoever started it.
         if entry.stat().st_uid not in (self._uid, 0):
             return False
-        with open(f"{entry.path}/status") as status:
-            for line in status:
-                if line.startswith("Uid:"):
-                    # The real uid: Slurm's own root processes take on the user's as their effective one for a while.
-                    return line.split()[1] == str(self._uid)
+        for line in read_kernel(Path(entry.path, "status")).split("\n"):
+            if line.startswith("Uid:"):
+                # The real uid: Slurm's own root processes take on the user's as their effective one for a while.
+                return line.split()[1] == str(self._uid)
         return False
 
     def _cgroup_of_slurm(self) -> str:
@@ -196,6 +195,11 @@ def _has_ended(handle: int) -> bool:
     return bool(poll.poll(0))
 
 
+def read_kernel(path: Path) -> str:
+    """A file of /proc.  Names in it are users', any bytes; of what may end a line, the kernel escapes the newline only."""
+    return os.fsdecode(path.read_bytes())
+
+
 class _Late(Exception):
     """The time for looking is over."""
 
@@ -211,46 +215,57 @@ class _Things:
         self.prefixes = tuple(f"{path}/" for path in directories)
         self.exact = {str(path) for path in directories}
         self.taps = taps
-        self.inodes: set[tuple[str, str]] = set()
+        self._inodes: set[tuple[str, str]] = set()
+        self._memory = _mount_of_memory()
         devices = _devices(Path("/proc/self"))
         for directory in directories:
             with contextlib.suppress(OSError):
                 handle = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
                 try:
-                    known = _identity((Path("/proc/self/fdinfo") / str(handle)).read_text(), devices)
-                    self.inodes.add(known)
+                    info = read_kernel(Path("/proc/self/fdinfo") / str(handle))
+                    device = _device(info, devices)
+                    self._inodes |= {(device, inode) for inode in _INODE.findall(info)}
                     with os.scandir(f"/proc/self/fd/{handle}") as entries:
                         # A million others may lie beside them.
                         disks = (entry for entry in entries if entry.name.endswith(_DISK) and time.monotonic() < until)
-                        self.inodes |= {(known[0], str(entry.inode())) for entry in disks}
+                        self._inodes |= {(device, str(entry.inode())) for entry in disks}
                 finally:
                     os.close(handle)
+
+    def has_path(self, path: str) -> bool:
+        return path in self.exact or path.startswith(self.prefixes)
+
+    def has_mapped(self, device: str, inode: str) -> bool:
+        return (device, inode) in self._inodes
+
+    def has_opened(self, path: str, info: str, devices: Mapping[str, str]) -> bool:
+        """Whether an open file is one of them, by its path and its fdinfo; no inode before Linux 5.14, which leaves the path."""
+        if self.has_path(path) or any(tap in self.taps for tap in _TAP.findall(info)):
+            return True
+        inode = _INODE.findall(info)
+        # Pipes, sockets and the like, whose mounts are in no list, count their inodes for themselves, and so does anonymous memory.
+        if not inode or not path.startswith("/") or _MOUNT.findall(info) == self._memory:
+            return False
+        device = _device(info, devices)
+        return (device, inode[0]) in self._inodes or (device == _ANY and inode[0] in {known for _device, known in self._inodes})
 
 
 def _holds(proc: Path, things: _Things, until: float) -> bool:
     for link in ("cwd", "root", "exe"):
         with contextlib.suppress(OSError):
-            target = os.readlink(proc / link)
-            if target in things.exact or target.startswith(things.prefixes):
+            if things.has_path(os.readlink(proc / link)):
                 return True
     devices = _devices(proc)
     for handle in os.scandir(proc / "fd"):
         _in_time(until)
         with contextlib.suppress(OSError):
-            target = os.readlink(handle.path)
-            if target in things.exact or target.startswith(things.prefixes):
+            if things.has_opened(os.readlink(handle.path), read_kernel(proc / "fdinfo" / handle.name), devices):
                 return True
-            info = (proc / "fdinfo" / handle.name).read_text()
-            if any(tap in things.taps for tap in _TAP.findall(info)):
-                return True
-            device, inode = _identity(info, devices)
-            if (device, inode) in things.inodes or (device == _ANY and inode in {known for _device, known in things.inodes}):
-                return True
-    with contextlib.suppress(OSError), open(proc / "maps", errors="replace") as maps:
-        for line in maps:
+    with contextlib.suppress(OSError), open(proc / "maps", "rb") as maps:
+        for line in map(os.fsdecode, maps):
             _in_time(until)
             field = line.split(None, 5)
-            if any(prefix in line for prefix in things.prefixes) or (len(field) > 5 and (_decimal(field[3]), field[4]) in things.inodes):
+            if any(prefix in line for prefix in things.prefixes) or (len(field) > 5 and things.has_mapped(_decimal(field[3]), field[4])):
                 return True
     return False
 
@@ -263,16 +278,27 @@ def _in_time(until: float) -> None:
 def _devices(proc: Path) -> dict[str, str]:
     """What is mounted where the process lives: number of the mount -> major:minor."""
     try:
-        lines = (proc / "mountinfo").read_text(errors="replace").splitlines()
+        lines = read_kernel(proc / "mountinfo").split("\n")
     except OSError:
         return {}
-    return {field[0]: field[2] for field in (line.split(" ", 3) for line in lines)}
+    return {field[0]: field[2] for field in (line.split(" ", 3) for line in lines if line)}
 
 
-def _identity(info: str, devices: Mapping[str, str]) -> tuple[str, str]:
-    """Device and inode of an open file by its fdinfo; no inode before Linux 5.14, which leaves its path."""
-    mount, inode = _MOUNT.findall(info), _INODE.findall(info)
-    return devices.get(mount[0], _ANY) if mount else _ANY, inode[0] if inode else ""
+def _device(info: str, devices: Mapping[str, str]) -> str:
+    """The device of an open file by its fdinfo."""
+    return next((devices.get(mount, _ANY) for mount in _MOUNT.findall(info)), _ANY)
+
+
+def _mount_of_memory() -> list[str]:
+    """The number of the mount that holds every anonymous file of this kernel; their paths look like those of others."""
+    try:
+        handle = os.memfd_create("vc")
+    except OSError:
+        return []
+    try:
+        return _MOUNT.findall(read_kernel(Path(f"/proc/self/fdinfo/{handle}")))
+    finally:
+        os.close(handle)
 
 
 def _decimal(device: str) -> str:

@@ -17,6 +17,7 @@ from typing import Optional
 
 from ..model.errors import VcError
 from .journal import Journal
+from .mounts import detach_below
 from .places import Places
 from .record import JobRecord, Records
 from .removal import discard
@@ -92,6 +93,8 @@ def check_leftovers(places: Places, job_id: int) -> None:
 def make_directories(places: Places, record: JobRecord) -> None:
     """The job's own directories, empty, its user's alone."""
     for path, trash in places.trashes(record.job_id):
+        # Of an earlier run of this job: nobody may even look at the directory while a user's file system is mounted on it.
+        detach_below(path)
         if path.exists():
             discard(path, trash)
         path.mkdir(mode=0o700)

@@ -6,11 +6,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
+import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.agent import processes
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.agent.processes import JobProcesses
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.agent.supervisor import supervise
 
@@ -51,7 +55,7 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 # Holds the file under another path, in name spaces that every user can make.
-_ELSEWHERE = """
+ELSEWHERE = """
 import mmap, os, subprocess, sys, time
 root = os.path.dirname(os.path.dirname(os.path.dirname(sys.argv[1])))
 elsewhere = os.path.join(os.path.dirname(root), "elsewhere")
@@ -70,7 +74,7 @@ time.sleep(60)
 @pytest.mark.parametrize("mount", ["kept", "detached"])
 def test_a_file_under_another_path_is_still_the_jobs(disk: Path, how: str, mount: str) -> None:
     (disk.parents[3] / "elsewhere").mkdir()
-    argv = ["unshare", "--user", "--map-root-user", "--mount", "/usr/bin/python3", "-c", _ELSEWHERE, str(disk), how, mount]
+    argv = ["unshare", "--user", "--map-root-user", "--mount", "/usr/bin/python3", "-c", ELSEWHERE, str(disk), how, mount]
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd="/", user=USER)
     try:
         assert process.stdout is not None
@@ -105,6 +109,122 @@ def test_when_the_time_is_over_what_was_not_looked_at_counts_as_left(disk: Path)
     finally:
         process.kill()
         process.wait()
+
+
+# As `prctl` takes it: 15 bytes at most, and the kernel gives every one of them back but the newline.
+_NAMED = """
+import ctypes
+ctypes.CDLL(None).prctl(15, {name!r})
+"""
+# As whatever a user starts that is set-user-ID root, under a name that he gives it.
+_STRANGER = """
+import os, time
+os.setresuid({user}, 0, 0)
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("name", [b"\xff\xfe", b"a\rUid:\t0\r", b"a\x0bUid:\t0"])
+def test_a_process_may_have_any_name(disk: Path, name: bytes) -> None:
+    process = start(_NAMED.format(name=name) + _HOLD, disk, USER)
+    try:
+        assert JobProcesses(places(disk.parents[3]), 7, USER).kill_all(set(), 10) == []
+        assert process.wait(5) == -9
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can act for two users")
+def test_a_strangers_process_may_have_any_name(disk: Path) -> None:
+    process = start(_NAMED.format(name=b"\xff") + _STRANGER.format(user=USER + 1), disk, 0)
+    try:
+        assert JobProcesses(places(disk.parents[3]), 7, USER).kill_all(set(), 10) == []
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait()
+
+
+_MAPS = """
+import mmap, os, sys, time
+with open(os.fsencode(sys.argv[2]) + b"/x\\ra b c d e f\\xff", "w+b") as file:
+    file.write(b"x")
+    file.flush()
+    held = mmap.mmap(file.fileno(), 0)
+print("held", flush=True)
+time.sleep(60)
+"""
+_MOUNTS = """
+import os, subprocess, sys, time
+path = sys.argv[2] + "/a\\rb\\rc"
+os.mkdir(path)
+subprocess.run(["mount", "-t", "tmpfs", "tmpfs", path], check=True)
+print("held", flush=True)
+time.sleep(60)
+"""
+_TUN = """
+import fcntl, os, struct, sys, time
+handle = os.open(sys.argv[2] + "/tun", os.O_RDWR)
+fcntl.ioctl(handle, 0x400454CA, struct.pack("16sH22x", b"\\xff\\xfe", 0x1002))
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can act for two users")
+@pytest.mark.parametrize("program", [_MAPS, _MOUNTS, _TUN], ids=["mapped file", "mount", "interface"])
+def test_what_a_process_uses_may_have_any_name(disk: Path, program: str) -> None:
+    elsewhere = disk.parent.parent / "elsewhere"
+    elsewhere.mkdir()
+    os.chown(elsewhere, USER, -1)
+    # Everybody may open it where udev runs.
+    os.mknod(elsewhere / "tun", stat.S_IFCHR, os.stat("/dev/net/tun").st_rdev)
+    os.chmod(elsewhere / "tun", 0o666)
+    argv = ["unshare", "--user", "--map-root-user", "--mount", "--net", "/usr/bin/python3", "-c", program, str(disk), str(elsewhere)]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd="/", user=USER)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        assert JobProcesses(places(disk.parents[3]), 7, USER).kill_all(set(), 10) == []
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "anonymous memory"])
+def test_what_only_has_the_number_of_a_file_is_not_that_file(disk: Path, kind: str) -> None:
+    """A user's other guests on this host have hundreds of these."""
+    held = os.pipe() if kind == "pipe" else (os.memfd_create("memory"),)
+    directory = places(disk.parents[3]).overlay_directory(7)
+    things = processes._Things([directory], set(), time.monotonic() + 10)
+    try:
+        for handle in held:
+            path, info = os.readlink(f"/proc/self/fd/{handle}"), Path(f"/proc/self/fdinfo/{handle}").read_text()
+            things._inodes = {("0:0", str(os.fstat(handle).st_ino))}
+            assert not things.has_opened(path, info, {})
+    finally:
+        for handle in held:
+            os.close(handle)
+
+
+def test_a_kernel_that_tells_no_inode_leaves_the_path(disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As before Linux 5.14."""
+    monkeypatch.setattr(processes, "_INODE", re.compile("(?!)"))
+    other = disk.parent.parent / "notes"
+    other.touch()
+    os.chown(other, USER, -1)
+    bystander, holder = start(_HOLD, other, USER), start(_HOLD, disk, USER)
+    try:
+        assert JobProcesses(places(disk.parents[3]), 7, USER).kill_all(set(), 10) == []
+        assert holder.wait(5) == -9
+        assert bystander.poll() is None
+    finally:
+        for process in (bystander, holder):
+            process.kill()
+            process.wait()
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can act for two users")
