@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Union
 
 from ..command import Commands
 from ..model.errors import VcError
@@ -48,16 +48,19 @@ def settle(places: Places, commands: Commands, journal: Journal, job_id: int) ->
             locks.enter_context(records.lock(job, _LOCK_SECONDS))
         nodes = records.nodes(job_id)
         users = {job.uid for job in jobs} | {node.uid for node in nodes}
+        taps = own_taps(records, nodes)
         unclean = False
+        # First: what is mounted there hides what the job's processes hold.
+        _detach_mounts(places, job_id)
         for uid in sorted(users):
-            left = JobProcesses(places, job_id, uid).kill_all({node.tap for node in nodes if node.tap}, _KILL_SECONDS)
+            left = JobProcesses(places, job_id, uid).kill_all(taps, _KILL_SECONDS)
             if left:
                 unclean = True
                 journal.warn(f"job {job_id}: processes {left} cannot be ended; their nodes stay leased until they are gone")
-        for directory, _trash in places.trashes(job_id):
-            if not detach_below(directory):
-                journal.warn(f"{directory}: something is mounted there that cannot be taken away from here; as root: vc-flush recover")
-        stuck = _detach(records, commands, journal, nodes)
+        # What they have mounted until then.
+        for directory in _detach_mounts(places, job_id):
+            journal.warn(f"{directory}: something is mounted there that cannot be taken away from here; as root: vc-flush recover")
+        stuck = _detach(commands, journal, taps)
         keep = unclean or records.doubtful(job_id)
         if not (keep or spool.holds_up(job_id) or any(node.persistent for node in nodes)):
             # First: they may be what has filled the disk on which the entries have to be written.
@@ -65,7 +68,7 @@ def settle(places: Places, commands: Commands, journal: Journal, job_id: int) ->
         failures: dict[str, OSError] = {}
         for node in nodes:
             try:
-                entry = spool.admit(node, tap=node.tap if stuck else "", unclean=unclean)
+                entry = spool.admit(node, tap=node.tap if node.tap in stuck else "", unclean=unclean)
             except OSError as error:
                 failures[f"{node.cluster}/{node.node}"] = error
                 continue
@@ -83,6 +86,18 @@ def settle(places: Places, commands: Commands, journal: Journal, job_id: int) ->
         for job in jobs:
             records.remove(job)
     return entries
+
+
+def own_taps(records: Records, nodes: Sequence[Union[NodeRecord, Entry]]) -> set[str]:
+    """The taps of these nodes that are theirs still: a later job may have been given the same node, and so the same tap."""
+    ours = {(node.job_id, node.restart_count) for node in nodes}
+    others = {other.tap for other in records.all_nodes() if (other.job_id, other.restart_count) not in ours}
+    return {node.tap for node in nodes if node.tap} - others
+
+
+def _detach_mounts(places: Places, job_id: int) -> list[Path]:
+    """The directories of the job on which something is mounted still."""
+    return [directory for directory, _trash in places.trashes(job_id) if not detach_below(directory)]
 
 
 def _discard(places: Places, job_id: int, journal: Journal, but: Optional[Path] = None) -> None:
@@ -135,12 +150,11 @@ def main(_argv: Sequence[str]) -> int:
     text = os.environ.get("SLURM_JOB_ID", "")
     if not text.isdecimal():
         return 0
-    job_id, places = int(text), Places()
-    # Most jobs of a site are not ours.
-    if not _concerns(places, job_id):
-        return 0
-    commands, journal = Commands(), Journal("vc-epilog")
+    job_id, places, commands, journal = int(text), Places(), Commands(), Journal("vc-epilog")
     try:
+        # Most jobs of a site are not ours.
+        if not _concerns(places, job_id):
+            return 0
         entries = _settle_with_room(places, commands, journal, job_id)
         # Also those of an epilog that was killed just before it came to this.
         start_flush(commands, Spool(places).pending())
@@ -148,11 +162,16 @@ def main(_argv: Sequence[str]) -> int:
             journal.warn(f"job {job_id}: its directories are not deleted yet; vc-tidy goes on with them")
             start_tidying(commands)
         journal.say(f"job {job_id}: cleaned, {len(entries)} nodes to be given back")
-    except (VcError, OSError) as error:
-        journal.warn(f"job {job_id}: {error}; vc-flush recover goes on with it")
+    except Exception as error:  # whatever it is, the node must not be drained for it
+        journal.warn(f"job {job_id}: {told(error)}; vc-flush recover goes on with it")
         with contextlib.suppress(VcError):
             start_recovery(commands)
     return 0
+
+
+def told(error: Exception) -> str:
+    """What to say of an error; of one that nobody has foreseen also its kind."""
+    return str(error) if isinstance(error, (VcError, OSError)) else f"{type(error).__name__}: {error}"
 
 
 def _settle_with_room(places: Places, commands: Commands, journal: Journal, job_id: int) -> list[Entry]:
@@ -165,22 +184,23 @@ def _settle_with_room(places: Places, commands: Commands, journal: Journal, job_
 
 
 def _concerns(places: Places, job_id: int) -> bool:
-    if places.job_directory(job_id).exists() or places.overlay_directory(job_id).exists():
+    # First the records: nobody but root can put anything in front of them.
+    if any(places.records.glob(f"{job_id}.*")):
         return True
-    return any(places.records.glob(f"{job_id}.*"))
-
-
-def _detach(records: Records, commands: Commands, journal: Journal, nodes: list[NodeRecord]) -> bool:
-    """Take the job's ports down; True when that failed and has to be done later."""
-    ours = {(node.job_id, node.restart_count) for node in nodes}
-    # A later job may have been given the same node, and so the same tap.
-    others = {other.tap for other in records.all_nodes() if (other.job_id, other.restart_count) not in ours}
-    taps = [node.tap for node in nodes if node.tap and node.tap not in others]
-    if not taps:
-        return False
     try:
-        detach(commands, taps)
-    except VcError as error:
-        journal.warn(f"taps {', '.join(taps)}: {error}; the flush unit tries again")
+        return places.job_directory(job_id).exists() or places.overlay_directory(job_id).exists()
+    except OSError:
+        # A user's file system is mounted on it, which root may not even look at.
         return True
-    return False
+
+
+def _detach(commands: Commands, journal: Journal, taps: set[str]) -> set[str]:
+    """Take ports down; those that are to be taken down later because that failed."""
+    if not taps:
+        return set()
+    try:
+        detach(commands, sorted(taps))
+    except VcError as error:
+        journal.warn(f"taps {', '.join(sorted(taps))}: {error}; the flush unit tries again")
+        return taps
+    return set()

@@ -21,7 +21,7 @@ from ..host_config import load
 from ..model.errors import VcError
 from ..overlay.ports import detach
 from ..vault.client import VaultClient
-from .epilog import empty_trash, settle, start_flush, start_tidying
+from .epilog import empty_trash, own_taps, settle, start_flush, start_tidying, told
 from .host import Vault
 from .journal import Journal
 from .mounts import detach_below
@@ -71,7 +71,8 @@ class Flush:
         try:
             self._release(entry)
         except VcError as error:
-            if error.code not in {"stale_epoch", "unknown"}:
+            # Nothing else is final: a vault whose file system is not mounted knows of no lease either.
+            if error.code != "stale_epoch":
                 raise
             self._refused(name, entry, error)
             return
@@ -84,13 +85,14 @@ class Flush:
 
     def _finish(self, entry: Entry) -> Entry:
         """What the epilog could not do: the lease is not given back while a guest might still run or reach the network."""
+        taps = own_taps(Records(self._places), [entry])
         if entry.unclean:
-            left = JobProcesses(self._places, entry.job_id, entry.uid).kill_all({entry.tap} if entry.tap else set(), _KILL_SECONDS)
+            left = JobProcesses(self._places, entry.job_id, entry.uid).kill_all(taps, _KILL_SECONDS)
             if left:
                 detail = f"processes {left} are still there"
                 raise VcError("in_use", entry.name, "ending what is left of its job", detail, "reboot this host")
-        if entry.tap:
-            detach(self._commands, [entry.tap])
+        if taps:
+            detach(self._commands, sorted(taps))
         if entry.unclean:
             record = _record_of(entry)
             entry = self._spool.admit(record, tap="", unclean=False)
@@ -156,8 +158,8 @@ class Flush:
             if records.doubtful(int(path.name)):
                 self._journal.warn(f"{path}: what is noted about its nodes in {self._places.lasting} cannot be read, so it stays")
                 continue
-            detach_below(path)
             try:
+                detach_below(path)
                 discard(path, self._places.scratch / "trash")
             except OSError as error:
                 self._journal.warn(f"{path}: {error}; the next recovery goes on with it")
@@ -174,8 +176,8 @@ class Flush:
     def _settle(self, job_id: int) -> None:
         try:
             settle(self._places, self._commands, self._journal, job_id)
-        except (VcError, OSError) as error:
-            self._journal.warn(f"job {job_id}: {error}; the next recovery goes on with it")
+        except Exception as error:  # whatever it is, it is this job's alone
+            self._journal.warn(f"job {job_id}: {told(error)}; the next recovery goes on with it")
 
 
 def held_epoch(status: Mapping[str, Any], entry: Entry) -> int:

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from typing import Optional
 
 from ..command import Commands
-from ..model.errors import VcError
 from ..slurm.jobs import ENDED, WAITING, hosts
-from .epilog import settle
+from .epilog import settle, told
 from .journal import Journal
 from .places import Places
 from .record import JobRecord, Records
@@ -69,6 +68,6 @@ def reap(places: Places, commands: Commands, journal: Journal) -> bool:
         try:
             settle(places, commands, journal, job_id)
             journal.say(f"job {job_id}: cleaned; it ended without an epilog here")
-        except (VcError, OSError) as error:
-            journal.warn(f"job {job_id}: {error}; it is tried again")
+        except Exception as error:  # whatever it is, it is this job's alone
+            journal.warn(f"job {job_id}: {told(error)}; it is tried again")
     return bool(found)

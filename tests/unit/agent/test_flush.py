@@ -7,17 +7,20 @@ from __future__ import annotations
 import errno
 import os
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 import pytest
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.agent import epilog, flush
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.agent.journal import Journal
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.agent.places import Places
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.agent.processes import JobProcesses
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.agent.record import NodeRecord, Records
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.agent.spool import OVERLAY, Spool
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.command import Commands
-from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model.errors import VcError
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model.errors import CODES, VcError
 
 from tests.unit.agent.hosts import BOOT, as_user, job, node, overlay_directory, places
 from tests.unit.agent.vaults import Vault
@@ -168,6 +171,49 @@ def test_a_later_jobs_tap_of_the_same_name_stays(site: Site) -> None:
     assert site.detached == []
 
 
+@pytest.mark.parametrize("later", [node(job_id=8, epoch=4, tap="t002711n1"), replace(node(epoch=4, tap="t002711n1"), restart_count=1)])
+def test_a_flush_unit_leaves_a_later_jobs_tap_alone(site: Site, later: NodeRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lease was broken while Open vSwitch did not answer, and the node has gone to another job, or to this one once more."""
+    ended: list[set[str]] = []
+
+    def kill_all(_self: JobProcesses, taps: set[str], _seconds: float) -> list[int]:
+        ended.append(set(taps))
+        return [4711] if len(ended) < 2 else []
+
+    monkeypatch.setattr(JobProcesses, "kill_all", kill_all)
+    site.run(node(persistent=False, tap="t002711n1"), node("compute1", epoch=5, persistent=False, tap="t002711n2"))
+    site.broken_switch = True
+    assert site.end() == ["vc1.compute0.3", "vc1.compute1.5"]
+    site.records.add(replace(job(later.job_id), restart_count=later.restart_count))
+    site.records.add_node(later)
+    site.broken_switch = False
+    site.vault.refusing["release"] = _STALE
+    site.give_back()
+    site.give_back("vc1.compute1.5")
+    assert ended == [{"t002711n1", "t002711n2"}, set(), {"t002711n2"}]
+    assert site.detached == ["t002711n2"]
+    assert site.spool.names() == []
+
+
+def test_an_entry_keeps_no_tap_that_is_a_later_jobs(site: Site) -> None:
+    site.run(node(tap="t002711n1"), node("compute1", epoch=5, tap="t002711n2"))
+    site.records.add(job(8))
+    site.records.add_node(node(job_id=8, epoch=4, tap="t002711n1"))
+    site.broken_switch = True
+    assert {name: site.spool.read(name).tap for name in site.end()} == {"vc1.compute0.3": "", "vc1.compute1.5": "t002711n2"}
+
+
+@pytest.mark.parametrize("code", sorted(CODES - {"stale_epoch"}))
+def test_whatever_else_the_vault_says_is_not_the_last_word(site: Site, code: str) -> None:
+    site.run(node(), node("compute1", epoch=5, persistent=False))
+    site.end()
+    site.vault.refusing["release"] = VcError(code, "vault", "opening the vault", "its file system is not mounted", "mount it")
+    for name in ("vc1.compute0.3", "vc1.compute1.5"):
+        refused(code, site.give_back, name)
+    assert site.recover() == ["vc1.compute0.3", "vc1.compute1.5"]
+    assert list(site.places.orphans.iterdir()) == []
+
+
 def test_an_unknown_epoch_is_learnt_from_the_vault(site: Site) -> None:
     site.run(node(epoch=0, persistent=False))
     site.end()
@@ -254,6 +300,36 @@ def test_a_directory_that_cannot_be_moved_keeps_nothing_else_from_being_done(sit
 
     monkeypatch.setattr(flush, "discard", busy)
     assert site.recover() == ["vc1.compute0.3"]
+
+
+def one_fails(job_id: int, settle: Callable[..., Any]) -> Callable[..., Any]:
+    """As `settle`, but for what nobody has foreseen of one job."""
+
+    def fail(places: Places, commands: Commands, journal: Journal, number: int) -> Any:
+        if number == job_id:
+            raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+        return settle(places, commands, journal, number)
+
+    return fail
+
+
+def test_a_job_that_cannot_be_settled_keeps_no_other_from_being(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.run(node(), boot_id="00000000-0000-0000-0000-000000000000")
+    site.records.add(job(6))
+    site.records.add_node(replace(node(job_id=6), boot_id="00000000-0000-0000-0000-000000000000"))
+    monkeypatch.setattr(flush, "settle", one_fails(6, flush.settle))
+    assert site.recover() == ["vc1.compute0.3"]
+
+
+def test_no_error_at_all_makes_the_epilog_fail(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.run(node())
+    started: list[str] = []
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setattr(epilog, "Places", lambda: site.places)
+    monkeypatch.setattr(epilog, "settle", one_fails(7, epilog.settle))
+    monkeypatch.setattr(epilog, "start_recovery", lambda _commands: started.append("recovery"))
+    assert epilog.main([]) == 0
+    assert started == ["recovery"]
 
 
 @pytest.mark.parametrize("verb", ["recover", "reap", "tidy"])

@@ -18,6 +18,7 @@ from ansible_collections.hpc.virtual_cluster.plugins.module_utils.command import
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model.errors import VcError
 
 from tests.unit.agent.hosts import job, places
+from tests.unit.agent.test_flush import one_fails
 
 HERE = "hv1"
 
@@ -85,6 +86,16 @@ def test_only_what_is_over_is_settled(tmp_path: Path) -> None:
     assert reap.reap(where, queue, Journal("test"))
     assert [found.job_id for found in records.all_jobs()] == [7]
     assert not reap.reap(where, queue, Journal("test"))
+
+
+def test_a_job_that_cannot_be_settled_keeps_no_other_from_being(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    where = places(tmp_path)
+    records = Records(where)
+    for job_id in (7, 8):
+        records.add(here(job_id))
+    monkeypatch.setattr(reap, "settle", one_fails(7, reap.settle))
+    assert reap.reap(where, Queue("7|CANCELLED|\n8|CANCELLED|\n"), Journal("test"))
+    assert [found.job_id for found in records.all_jobs()] == [7]
 
 
 def test_without_jobs_slurm_is_not_asked(tmp_path: Path) -> None:
