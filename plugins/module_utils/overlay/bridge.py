@@ -12,7 +12,7 @@ from ..model.addresses import VXLAN_OVERHEAD, bridge_name, tunnel_name
 from ..model.errors import VcError
 from ..model.host import OverlayHost
 from .ovsdb import quoted
-from .state import TUNNEL, Network, Overlay, Port
+from .state import TUNNEL, Network, Overlay, Port, PortRow
 
 Section = Sequence[str]
 
@@ -105,6 +105,16 @@ def touched(sections: Iterable[Section]) -> list[str]:
 
 def add_tap(port: Port) -> list[Section]:
     return [["add-port", bridge_name(port.vni), port.tap], ["set", "Port", port.tap, *_external_ids(port.external_ids())]]
+
+
+def reopened(bridge: str, row: PortRow) -> list[Section]:
+    """The same port once more: ovs-vswitchd does not try again by itself to open one, even when what was in the way is gone."""
+    sections: list[Section] = [["del-port", bridge, row.name], ["add-port", bridge, row.name]]
+    sections.append(["set", "Port", row.name, f"protected={'true' if row.protected else 'false'}", *_external_ids(row.ids)])
+    if row.kind:
+        options = (quoted(f"options:{key}", value) for key, value in (row.options or {}).items())
+        sections.append(["set", "Interface", row.name, f"type={row.kind}", *options])
+    return sections
 
 
 def _ids(network: Network) -> dict[str, str]:

@@ -25,7 +25,7 @@ from .state import Network, Port, PortRow
 _IPV4, _ARP, _UDP, _UNTAGGED = 0x0800, 0x0806, 17, 0
 # A client looks at where an answer goes, not at where it comes from.
 _DHCP_ANSWERS = (("udp_src", 67), ("udp_dst", 68))
-_SECONDS = 10.0
+SECONDS = 10.0
 _PAUSE_SECONDS = 0.1
 _HIGHEST_PORT = 0xFFFFFEFF
 
@@ -56,10 +56,10 @@ def _pinning(row: PortRow, vni: int) -> list[Flow]:
     return found
 
 
-def install(network: Network) -> None:
+def install(network: Network, seconds: float = SECONDS) -> None:
     """Replace the bridge's flows in one step.  Waits for an Open vSwitch that has just started.  Raises VcError ``backend``."""
     wanted = openflow.compiled(flows(network))
-    until = time.monotonic() + _SECONDS
+    until = time.monotonic() + seconds
     while True:
         try:
             with Switch(network.bridge) as switch:

@@ -6,22 +6,24 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from .. import filelock
 from ..command import Commands
-from ..model.addresses import bridge_name
 from ..model.errors import VcError
 from ..model.host import OverlayHost
 from . import bridge, flows, ovsdb, taps
-from .state import Network, Overlay, Port, is_tap_name
+from .state import TUNNEL, Network, Overlay, Port, PortRow, is_tap_name
 
 __all__ = ["Port", "attach", "check_opened", "detach", "detach_own", "locked", "restore", "state_of"]
 
 _LOCK = Path("/run/vc/overlay.lock")
 # Whoever holds it may have to wait for an Open vSwitch that does not answer; an epilog must not wait for many of those in a row.
 _LOCK_SECONDS = 60.0
+_OPEN_SECONDS = 5.0
+_PAUSE_SECONDS = 0.2
 
 
 @contextlib.contextmanager
@@ -70,6 +72,8 @@ def attach(commands: Commands, overlay_host: OverlayHost, ports: Sequence[Port])
         # A guest may be running on a tap that has only lost its port, or was only set down.
         fresh = [port for port in missing if not (taps.mendable(port) and _same_holder(overlay, port))]
         for port in missing:
+            if port not in fresh and _plugged(overlay, port):
+                continue
             holder = overlay.holder_of(port.tap)
             if holder is not None:
                 (closing if port in fresh else sections).append(["del-port", holder.bridge, port.tap])
@@ -128,48 +132,88 @@ def state_of(commands: Commands, overlay_host: OverlayHost, port: Port) -> str:
 def restore(commands: Commands) -> list[str]:
     """Put back what OVSDB says: taps of frontends after a reboot, flows after a restart of Open vSwitch.  Returns the bridges.
 
-    Ports of jobs whose tap is gone belong to an earlier boot and are removed.
-    A bridge with a port that cannot be understood stays closed; VcError ``invalid`` names it after all others were put back.
+    Ports of jobs whose tap is gone belong to an earlier boot and are removed.  A port that Open vSwitch has not opened is opened again.
+    Raises VcError after all others were put back: ``invalid`` with a bridge that stays closed because a port of it cannot be
+    understood, ``backend`` with a bridge, port or tap that could not be opened.
     """
     with locked():
         overlay = ovsdb.read(commands)
-        lost: list[Port] = []
-        dead: list[str] = []
-        kept: list[Port] = []
-        damaged: dict[str, VcError] = {}
+        failures: list[VcError] = []
+        known: dict[int, list[Port]] = {}
         for network in overlay.networks:
             try:
-                known = _ports(network)
+                known[network.vni] = [Port.from_external_ids(row.name, network.vni, row.ids) for row in network.taps]
             except VcError as error:
-                damaged[network.bridge] = error
-                continue
-            gone = [port for port in known if not taps.exists(port.tap)]
-            lost += [port for port in gone if port.outlives_reboot]
-            dead += [port.tap for port in gone if not port.outlives_reboot]
-            kept += [port for port in known if port not in gone]
+                detail = f"{error.item}: {error.detail}"
+                failures.append(VcError(error.code, network.bridge, "putting its flows back", detail, "detach and attach that port"))
+        gone = [port for there in known.values() for port in there if not taps.exists(port.tap)]
+        dead = [port.tap for port in gone if not port.outlives_reboot]
         if overlay.networks:
             taps.guard(commands)
-        taps.make(commands, lost)
+        made = _made(commands, [port for port in gone if port.outlives_reboot], failures)
         if dead:
-            _detach(commands, dead)
+            with _noted(failures):
+                _detach(commands, dead)
             overlay = ovsdb.read(commands)
-        if lost:
-            _reopen(commands, overlay, lost)
-            overlay = ovsdb.read(commands)
-        # A tap that ovs-vswitchd has found by itself before it was up, it may have set down again: it writes back the flags that it had read.
-        taps.mend(commands, lost + kept)
-        whole = [network for network in overlay.networks if network.bridge not in damaged]
+        overlay = _opened(commands, overlay, known, made, failures)
+        # ovs-vswitchd may have found a tap by itself before it was up, and set it down again: it writes back the flags that it had read.
+        for there in known.values():
+            with _noted(failures):
+                taps.mend(commands, [port for port in there if taps.exists(port.tap)])
+        whole = [network for network in overlay.networks if network.vni in known]
+        until = time.monotonic() + flows.SECONDS
         for network in whole:
-            flows.install(network)
-        if damaged:
-            detail = "; ".join(f"{error.item}: {error.detail}" for error in damaged.values())
-            remedy = "detach and attach that port, then run `vc-overlay restore`; all other bridges have their flows"
-            raise VcError("invalid", ", ".join(damaged), "putting its flows back", detail, remedy)
+            with _noted(failures):
+                flows.install(network, max(0.0, until - time.monotonic()))
+            with _noted(failures):
+                check_opened(network, [row.name for row in network.taps])
+        if failures:
+            items = dict.fromkeys(error.item for error in failures)
+            detail = "; ".join(f"{error.item}: {error.detail}" for error in failures)
+            remedy = f"{failures[0].remedy}; then run `vc-overlay restore`; all others have been put back"
+            raise VcError(failures[0].code, ", ".join(items), "putting it back", detail, remedy)
         return [network.bridge for network in whole]
 
 
-def _ports(network: Network) -> list[Port]:
-    return [Port.from_external_ids(row.name, network.vni, row.ids) for row in network.taps]
+@contextlib.contextmanager
+def _noted(failures: list[VcError]) -> Iterator[None]:
+    try:
+        yield
+    except VcError as error:
+        failures.append(error)
+
+
+def _made(commands: Commands, lost: Sequence[Port], failures: list[VcError]) -> set[str]:
+    """Make these taps; one that cannot be made keeps no other one away.  The names of those that are there."""
+    try:
+        taps.make(commands, lost)
+    except VcError:
+        for port in lost:
+            with _noted(failures):
+                taps.make(commands, [port])
+    return {port.tap for port in lost if taps.exists(port.tap)}
+
+
+def _opened(commands: Commands, overlay: Overlay, known: Collection[int], made: Collection[str], failures: list[VcError]) -> Overlay:
+    """Have ovs-vswitchd look again for taps that were made, and for what it could not open, and wait for it.  The state after that."""
+
+    def shut(now: Overlay) -> list[tuple[str, PortRow]]:
+        there = [(network.bridge, row) for network in now.networks if network.vni in known for row in [*network.tunnels, *network.taps]]
+        return [(name, row) for name, row in there if row.ofport <= 0 and (row.role == TUNNEL or taps.exists(row.name))]
+
+    rows = {row.name: (name, row) for name, row in shut(overlay)}
+    rows.update({row.name: (network.bridge, row) for network in overlay.networks for row in network.taps if row.name in made})
+    if not rows:
+        return overlay
+    sections = [section for name, row in rows.values() for section in bridge.reopened(name, row)]
+    with _noted(failures):
+        ovsdb.write(commands, sections, "opening again " + ", ".join(rows))
+    until = time.monotonic() + _OPEN_SECONDS
+    while True:
+        overlay = ovsdb.read(commands)
+        if not shut(overlay) or time.monotonic() >= until:
+            return overlay
+        time.sleep(_PAUSE_SECONDS)
 
 
 def _networks(overlay: Overlay, ports: Sequence[Port]) -> list[bridge.Wanted]:
@@ -190,9 +234,13 @@ def _networks(overlay: Overlay, ports: Sequence[Port]) -> list[bridge.Wanted]:
 
 
 def _in_place(overlay: Overlay, port: Port) -> bool:
+    return _plugged(overlay, port) and taps.usable(port)
+
+
+def _plugged(overlay: Overlay, port: Port) -> bool:
     network = overlay.network(port.vni)
     rows = [] if network is None else [row for row in network.taps if row.name == port.tap]
-    return any(dict(row.ids) == port.external_ids() and row.ofport > 0 for row in rows) and taps.usable(port)
+    return any(dict(row.ids) == port.external_ids() and row.ofport > 0 for row in rows)
 
 
 def _anothers(overlay: Overlay, port: Port) -> bool:
@@ -244,13 +292,3 @@ def _detach(commands: Commands, tap_names: Sequence[str]) -> None:
         for network in overlay.networks:
             if network.vni in left:
                 flows.install(network)
-
-
-def _reopen(commands: Commands, overlay: Overlay, ports: Sequence[Port]) -> None:
-    """Make ovs-vswitchd look again for taps that it could not find when it started."""
-    there = {row.name for network in overlay.networks for row in network.taps}
-    sections: list[bridge.Section] = []
-    for port in ports:
-        if port.tap in there:
-            sections += [["del-port", bridge_name(port.vni), port.tap], *bridge.add_tap(port)]
-    ovsdb.write(commands, sections, "opening taps again")

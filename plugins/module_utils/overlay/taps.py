@@ -62,9 +62,15 @@ def make(commands: Commands, ports: Sequence[Port]) -> None:
 
 
 def mend(commands: Commands, ports: Sequence[Port]) -> None:
-    """Bring taps that are not as their ports say back in line, without taking them from the guests that run on them."""
+    """Bring taps that are not as their ports say back in line, without taking them from the guests that run on them.
+
+    Raises VcError ``backend`` for those that another user has.
+    """
     spoilt = [port for port in ports if not usable(port)]
     _batch(commands, [_set(port) for port in spoilt], "mending its tap", [port.tap for port in spoilt])
+    still = [port.tap for port in spoilt if not usable(port)]
+    if still:
+        raise VcError("backend", ", ".join(still), "mending its tap", "it is not as its port says", "see `ip -details link show`")
 
 
 def mendable(port: Port) -> bool:
