@@ -12,8 +12,8 @@ import pytest
 
 from tests.debian13.conftest import HOST
 from tests.lab import forgery, snapshot, versions
-from tests.lab.host import DEBIAN13, UIDS, on, play, python
 from tests.lab.guest import QEMUS
+from tests.lab.host import DEBIAN13, UIDS, on, play, python
 from tests.lab.test_second_run import changes, totals
 from tests.lab.virtual_cluster import VirtualCluster, awaited, cancel
 

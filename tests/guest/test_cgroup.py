@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.guest import site
-from tests.lab.host import Failed
 from tests.lab.guest import QEMUS
+from tests.lab.host import Failed
 from tests.lab.virtual_cluster import awaited
 
 EPILOG = "/etc/slurm/epilog.d/50-virtual-cluster"

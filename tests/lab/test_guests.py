@@ -35,6 +35,7 @@ print(json.dumps({
 }))
 """
 
+
 @dataclass(frozen=True)
 class Guests:
     """What the registry says of vc1's nodes, and what each node says of itself; both by name."""

@@ -13,8 +13,8 @@ import time
 import pytest
 
 from tests.lab.frames import LISTEN, SEND
-from tests.lab.host import finished, on
 from tests.lab.guest import ssh
+from tests.lab.host import finished, on
 from tests.lab.virtual_cluster import awaited
 
 HOST, DOMAIN, ADDRESS, MAC = "fe1", "vc1.frontend", "10.79.0.101", "06:00:27:11:00:00"
