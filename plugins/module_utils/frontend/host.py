@@ -33,7 +33,8 @@ from ..vault.client import VaultClient
 from .record import Files, Record, digest, file_digest
 
 _POLL_SECONDS = 0.5
-_LOCKS = Path("/run/vc")
+_RUN = Path("/run/vc")
+_PIDS = Path("/run/libvirt/qemu")
 _LOCK_SECONDS = 120.0
 _SETTLE_SECONDS = 60.0
 _CONSOLE_BYTES = 1 << 20
@@ -49,6 +50,7 @@ class FrontendHost:
         self._commands, self._config, self._overlay = commands, config, config.overlay
         self._vault, self._system, self._wish = vault, system, wish
         self._files = Files(wish.cluster.name)
+        self._seen = _RUN / f"frontend.{wish.cluster.name}.up"
         self._usage = f"vc-frontend-{wish.cluster.name}"
         self._grant: Optional[dict[str, Any]] = None
         self._private_key = ""
@@ -92,7 +94,7 @@ class FrontendHost:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Keep out whoever else changes this frontend.  VcError ``timeout`` when that takes too long."""
-        lock = _LOCKS / f"frontend.{self._wish.cluster.name}.lock"
+        lock = _RUN / f"frontend.{self._wish.cluster.name}.lock"
         lock.parent.mkdir(mode=0o755, exist_ok=True)
         handle = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
@@ -118,11 +120,26 @@ class FrontendHost:
         """Wait until the guest has started its services, as cloud-init says on its console; False also when it is switched off meanwhile.
 
         An image without cloud-init never says so: then its agent, or a login prompt, and some time for what starts beside them.
+        What was seen once is remembered for as long as its QEMU lives: the console keeps only the last of what a guest writes.
 
         Parameters
         ----------
         since : how much of the console was written before, and does not count
         """
+        if self._seen_up():
+            return True
+        if not self._wait(seconds, since):
+            return False
+        # It is up, noted or not.
+        with contextlib.suppress(OSError):
+            self._note_up(self._process())
+        return True
+
+    def forget_up(self) -> None:
+        """Have `wait` wait once more for a guest that starts anew in the process it has."""
+        self._seen.unlink(missing_ok=True)
+
+    def _wait(self, seconds: float, since: int) -> bool:
         until = time.monotonic() + seconds
         signs: Optional[float] = None
         while True:
@@ -209,10 +226,11 @@ class FrontendHost:
     def _do_forget(self, _action: Action) -> None:
         self._system.drop_secret(self._usage)
 
-    def _do_release(self, _action: Action) -> None:
-        self._change("release", {"epoch": int(self._lease_at_vault()["epoch"]), "outcome": "discarded"})
+    def _do_release(self, action: Action) -> None:
+        self._change("release", {"epoch": action.details["epoch"], "outcome": "discarded"})
 
     def _do_delete(self, _action: Action) -> None:
+        self.forget_up()
         self._files.delete()
 
     def _lease_at_vault(self) -> dict[str, Any]:
@@ -227,9 +245,8 @@ class FrontendHost:
 
     def _ask_lease(self) -> dict[str, Any]:
         if self._grant is None:
-            boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
             node = self._wish.node.name
-            holder = {"kind": "frontend", "boot_id": boot_id}
+            holder = {"kind": "frontend", "boot_id": _boot_id()}
             answer = self._vault.call("lease", {"cluster": self._wish.cluster.name, "nodes": [node], "holder": holder})
             grant = answer["nodes"][node]
             if not grant["ok"]:
@@ -300,6 +317,28 @@ class FrontendHost:
         if record is not None:
             self._change("state", {"epoch": record.epoch, "state": state})
 
+    def _process(self) -> str:
+        """Which QEMU this is, on this host and in this boot; empty when there is none."""
+        try:
+            number = int((_PIDS / f"{self._wish.domain}.pid").read_text())
+            # The second field may hold anything, blanks and brackets too; the start is the 22nd.
+            started = Path(f"/proc/{number}/stat").read_bytes().rpartition(b")")[2].split()[19].decode()
+        except (OSError, ValueError, IndexError):
+            return ""
+        return f"{_boot_id()} {number} {started}"
+
+    def _seen_up(self) -> bool:
+        process = self._process()
+        try:
+            return bool(process) and self._seen.read_text() == process
+        except FileNotFoundError:
+            return False
+
+    def _note_up(self, process: str) -> None:
+        self._seen.parent.mkdir(mode=0o755, exist_ok=True)
+        with open(os.open(self._seen, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "w") as file:
+            file.write(process)
+
     def _console(self, since: int) -> bytes:
         """What the guest has written to its console since it was switched on, or the last part of it."""
         try:
@@ -308,3 +347,7 @@ class FrontendHost:
                 return file.read()
         except FileNotFoundError:
             return b""
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -53,7 +53,7 @@ class FrontendSwitch:
         domain = self._read()
         refusal: Optional[VcError] = None
         if self._wish.wanted in ("powered_on", "reboot"):
-            refusal = self._plan(domain).error
+            refusal = self._refusal(domain)
         return {self._node.name: replace(self._machine(domain), refusal=refusal)}
 
     def switch(self, verb: str, machines: Machines, names: Sequence[str], seconds: int) -> Failed:
@@ -67,6 +67,7 @@ class FrontendSwitch:
                 self._note("off")
             elif verb == "reset":
                 self._console_from = self._written()
+                self._host.forget_up()
                 self._system.reset(self._domain)
             else:
                 self._system.shutdown(self._domain)
@@ -124,9 +125,16 @@ class FrontendSwitch:
                 raise plan.error
             self._host.apply(plan.actions, unheard)
 
+    def _refusal(self, domain: Domain) -> Optional[VcError]:
+        """Why it could not be switched on: asked for before its button is pressed."""
+        wish, facts = self._as_made(domain), self._host.read()
+        return frontend_planner.other_definition(wish) if facts.redefined else frontend_planner.plan_frontend(wish, facts).error
+
     def _plan(self, domain: Domain) -> ItemPlan:
-        wish = frontend_planner.Wish(self._wish.cluster, self._node, autostart=domain.autostart)
-        return frontend_planner.plan_frontend(wish, self._host.read())
+        return frontend_planner.plan_frontend(self._as_made(domain), self._host.read())
+
+    def _as_made(self, domain: Domain) -> frontend_planner.Wish:
+        return frontend_planner.Wish(self._wish.cluster, self._node, autostart=domain.autostart)
 
     def _read(self) -> Domain:
         domain = self._system.read(self._domain, self._wish.cluster.name, self._node.name)

@@ -174,7 +174,8 @@ def _check(wish: Wish, facts: Facts) -> None:
         detail = f"libvirt has a domain {wish.domain} that is not this frontend"
         raise VcError("conflict", wish.item, tried, detail, f"look at `virsh dumpxml {wish.domain}`; rename or undefine it")
     fenced = facts.record_epoch > 0 and facts.record_epoch != facts.lease_epoch
-    if fenced and not (not wish.present and wish.remove_disk):
+    # To take it off the host touches no disk, and a removal that was ended after giving the lease up begins with that.
+    if fenced and wish.present:
         now = (
             f"the vault now has epoch {facts.lease_epoch} for this host"
             if facts.lease_epoch
@@ -227,17 +228,17 @@ def _absent(wish: Wish, facts: Facts) -> tuple[Action, ...]:
     if facts.state != "off" and facts.state != "crashed":
         remedy = f"shut it down first, e.g. `virsh shutdown {wish.domain}` on {facts.host}"
         raise VcError("in_use", wish.item, "removing the frontend", f"it is {facts.state}", remedy)
-    steps: list[str] = []
+    steps: list[tuple[str, dict[str, Any]]] = []
     if facts.domain != "missing":
-        steps.append("undefine")
+        steps.append(("undefine", {}))
     if facts.network != "missing":
-        steps.append("detach")
+        steps.append(("detach", {}))
     if facts.secret and (wish.remove_disk or not facts.record_epoch):
-        steps.append("forget")
+        steps.append(("forget", {}))
     if wish.remove_disk:
         if facts.lease_epoch:
-            steps.append("release")
+            steps.append(("release", {"epoch": facts.lease_epoch}))
         if facts.record_epoch or facts.disk or facts.seed != "missing":
             # Last: until here everything can be done again.
-            steps.append("delete")
-    return tuple(Action(wish.item, verb) for verb in steps)
+            steps.append(("delete", {}))
+    return tuple(Action(wish.item, verb, details) for verb, details in steps)

@@ -131,7 +131,6 @@ def test_the_disk_goes_last() -> None:
         (wish(present=False, remove_disk=True), replace(UP, domain="foreign", state="off"), "conflict"),
         (wish(), replace(UP, lease_epoch=0), "stale_epoch"),
         (wish(), replace(UP, lease_epoch=5), "stale_epoch"),
-        (wish(present=False), replace(UP, lease_epoch=5, state="off"), "stale_epoch"),
         (wish(), replace(UP, disk=False), "conflict"),
         (wish(), Facts("fe1", lease_epoch=3, lease_state="running"), "conflict"),
     ],
@@ -147,6 +146,20 @@ def test_what_is_left_after_a_broken_lease_can_be_given_up() -> None:
     broken = replace(UP, lease_epoch=0, state="off")
     verbs = [action.verb for action in plan_frontend(wish(present=False, remove_disk=True), broken).actions]
     assert verbs == ["undefine", "detach", "forget", "delete"]
+
+
+@pytest.mark.parametrize("epoch", [0, 5])
+def test_a_removal_that_was_ended_after_giving_the_lease_up_is_taken_up_again(epoch: int) -> None:
+    ended = replace(UP, lease_epoch=epoch, state="off", secret=False)
+    made = wish(present=False)
+    planned = plan_frontend(made, ended)
+    assert planned.error is None
+    assert [action.verb for action in planned.actions] == ["undefine", "detach"]
+    after = followed(ended, list(planned.actions), made)
+    assert after.disk
+    assert describe(after) == planned.after
+    removed = plan_frontend(wish(present=False, remove_disk=True), after)
+    assert [action.verb for action in removed.actions] == (["release"] if epoch else []) + ["delete"]
 
 
 def test_a_running_frontend_is_never_switched_off() -> None:
