@@ -243,7 +243,10 @@ class Agent:
             self._wake.set()
         elif verb != "status":
             raise KeyError(verb)
-        return {"host": self._host, "nodes": {name: self._describe(guest, errors.get(name)) for name, guest in self._guests.items()}}
+        nodes = {name: self._describe(guest, errors.get(name)) for name, guest in self._guests.items()}
+        # Nobody switches them on any more: the job is just going, though Slurm still calls it running.
+        ending = all(guest.finished for guest in self._guests.values())
+        return {"host": self._host, "nodes": nodes, **({"ended": True} if ending else {})}
 
     def _ask_guests(self, verb: str, request: Mapping[str, Any]) -> dict[str, VcError]:
         """In the control socket's thread: hand each of the named guests of this host its request; those that it cannot be given to."""

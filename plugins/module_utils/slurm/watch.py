@@ -207,7 +207,8 @@ def _guests(nodes: Sequence[str], known: Mapping[str, Guest], otherwise: NodeSta
 
 def _set_state(guests: Mapping[str, Guest]) -> SetState:
     found = {guest.state for guest in guests.values()}
-    if found and found <= _LEAVING and found != {NodeState.OFF}:
+    # Nodes that are only switched off keep their agents.
+    if found and found <= _LEAVING and (found != {NodeState.OFF} or all(guest.ended for guest in guests.values())):
         return SetState.STOPPING
     return SetState.RUNNING if found <= _SETTLED else SetState.STARTING
 

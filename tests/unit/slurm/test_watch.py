@@ -18,12 +18,13 @@ GONE = "slurm_load_jobs error: Invalid job id specified"
 
 @dataclass
 class Scene:
-    """What Slurm says from now on; ``guests`` by host."""
+    """What Slurm says from now on; ``guests`` by host, ``done`` the hosts whose agents only have to go."""
 
     state: str
     reason: str = "None"
     hosts: str = "hv[1-2]"
     guests: dict[str, dict[str, str]] = field(default_factory=dict)
+    done: tuple[str, ...] = ()
 
 
 class Play(Commands):
@@ -50,7 +51,9 @@ class Play(Commands):
             return Result(0, f"{line}\n", "")
         if argv[0] == "srun":
             lines = [
-                json.dumps({"host": host, "nodes": {name: {"state": state} for name, state in nodes.items()}})
+                json.dumps(
+                    {"host": host, "nodes": {name: {"state": state} for name, state in nodes.items()}, "ended": host in self.scene.done}
+                )
                 for host, nodes in self.scene.guests.items()
             ]
             return Result(0, "\n".join(lines), "")
@@ -242,6 +245,12 @@ def test_who_does_not_wait_waits_until_the_agents_know() -> None:
     clock = FakeClock()
     assert watch.until_told(Play(RUNNING), 7, NODES, clock).state == "stopping"
     assert sum(clock.slept) < 2 * watch.TOLD_SECONDS
+
+
+def test_a_set_whose_agents_are_done_is_going_and_one_that_is_switched_off_is_not() -> None:
+    off = {"hv1": {"compute0": "off"}, "hv2": {"compute1": "off"}}
+    for done, state in ((("hv1", "hv2"), "stopping"), (("hv1",), "running"), ((), "running")):
+        assert watch.view(Play(Scene("RUNNING", guests=off, done=done)), 7, NODES).state == state
 
 
 def test_a_lost_signal_is_repeated() -> None:
