@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which test holds which line of the first page's status table; `make proofs` writes docs/proofs.md from it."""
+"""Which test holds which line of the first page's status table: docs/proofs.md, whose wording `make proofs` keeps up to date."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "proofs.md"
 BEGIN = """# What holds what
 
-Every line of README's table *What works*, and what the tests beside it prove, in their own words. Written by `make proofs`.
+Every line of README's table *What works*, its state, and what the tests that hold it prove, in their own words. A line gets a test by
+having its name written below it, as `- tests/...::test_...` in code quotes; `make proofs` does the rest.
 """
+_TEST = re.compile(r"`(tests/[^`]+::[^`]+)`")
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,14 @@ class Claim:
 def claims() -> list[Claim]:
     table = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## What works\n")[1].split("\n## ")[0]
     rows = [line[1:-1].split(" | ") for line in table.splitlines() if line.startswith("| ") and line.endswith("|")]
-    found = [Claim(cells[0].strip(), cells[1].strip(), tuple(re.findall(r"`(tests/[^`]+)`", cells[-1]))) for cells in rows]
+    known = _tests()
     # The heading has no text of its own.
-    return [claim for claim in found if claim.text]
+    return [Claim(text, state, known.get(_plain(text), ())) for text, state in (map(str.strip, cells) for cells in rows) if text]
+
+
+def orphans() -> list[str]:
+    """Lines of the page that README's table does not have."""
+    return sorted(_tests().keys() - {_plain(claim.text) for claim in claims()})
 
 
 def proves(test: str) -> str:
@@ -49,9 +56,7 @@ def proves(test: str) -> str:
 def page() -> str:
     lines = [BEGIN]
     for claim in claims():
-        # A link of the first page would lead elsewhere from here.
-        text = re.sub(r" \(\[[^]]+\]\([^)]+\)\)", "", claim.text)
-        lines.append(f"- {text}: *{claim.state.replace('**', '')}*")
+        lines.append(f"- {_plain(claim.text)}: *{claim.state.replace('**', '')}*")
         lines += [f"  - `{test}`: {proves(test)}" for test in claim.tests]
     return "\n".join(lines) + "\n"
 
@@ -59,6 +64,24 @@ def page() -> str:
 def main() -> int:
     PAGE.write_text(page(), encoding="utf-8")
     return 0
+
+
+def _tests() -> dict[str, tuple[str, ...]]:
+    """Line of the page -> its tests."""
+    found: dict[str, tuple[str, ...]] = {}
+    line = ""
+    for text in PAGE.read_text(encoding="utf-8").splitlines():
+        if text.startswith("- "):
+            line = text[2:].rpartition(": *")[0]
+            found[line] = ()
+        elif text.startswith("  - "):
+            found[line] += tuple(_TEST.findall(text)[:1])
+    return found
+
+
+def _plain(text: str) -> str:
+    # A link of the first page would lead elsewhere from here.
+    return re.sub(r" \(\[[^]]+\]\([^)]+\)\)", "", text)
 
 
 if __name__ == "__main__":

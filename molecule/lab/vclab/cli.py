@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from . import controller, demo, host, lifecycle, ready
+from . import controller, demo, host, lifecycle, preflight, ready
 from .layout import DEBIAN13, EVERY_HOST, host_plan
 from .process import ENVIRONMENT, LabError, run
 
@@ -69,6 +69,9 @@ def dispatch(given: argparse.Namespace) -> int:
     if given.verb == "demo":
         return demo.up()
     if given.verb == "venv":
+        # Who only lints needs neither root nor the lab's packages, but for the one that makes virtual environments.
+        if os.geteuid() == 0 and preflight.missing_packages():
+            preflight.ensure_packages()
         print(controller.venv(everything=True))
         return 0
     if given.verb == "play":
