@@ -67,6 +67,10 @@ def test_exports_come_back_with_the_target_daemon() -> None:
     awaited(lambda: before <= {name for name, used in targets().items() if used}, "every guest's session as before", timeout=90)
 
 
+def test_the_target_daemon_waits_for_the_vaults_file_system() -> None:
+    assert on("nas", "systemctl", "show", "--property=RequiresMountsFor", "--value", "tgt.service").split() == ["/srv/vc-vault"]
+
+
 @pytest.mark.usefixtures("demo")
 def test_a_hosts_key_opens_one_command_and_nothing_else() -> None:
     ssh = ["ssh", "-F", "none", "-o", "BatchMode=yes", "-o", "UserKnownHostsFile=/etc/hpc-virtual-cluster/known_hosts"]

@@ -19,6 +19,8 @@ CIDR = "10.11.0.0/16"
 VMS_LABEL = "vms"
 # Nobody has to know the site's underlay: this fits through any Ethernet.
 MTU = 1500 - addresses.VXLAN_OVERHEAD
+# In one set, and of one user in all that run at a time.
+MOST_MACHINES = MOST_NODES
 _MOST_MEMORY_MIB = 2**31
 _ITEM = re.compile(r"([^:]*)(?::([1-9][0-9]{0,4}))?")
 _TRIED = "reading which machines to start"
@@ -95,8 +97,8 @@ def parse(text: Any) -> tuple[tuple[str, int], ...]:
             count += found.pop()[1]
         found.append((image, count))
     total = sum(count for _image, count in found)
-    if total > MOST_NODES:
-        raise VcError("invalid", names.shown(text), _TRIED, f"these are {total} machines, {MOST_NODES} are allowed", "ask for fewer")
+    if total > MOST_MACHINES:
+        raise VcError("invalid", names.shown(text), _TRIED, f"these are {total} machines, {MOST_MACHINES} are allowed", "ask for fewer")
     return tuple(found)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Optional
 
@@ -112,11 +112,19 @@ def create_exclusive(path: Path, content: bytes, mode: int = 0o600) -> bool:
 
 def remove(path: Path) -> bool:
     """Remove a file; False when it is not there.  Synced."""
-    try:
-        path.unlink()
-    except FileNotFoundError:
+    return remove_all([path])
+
+
+def remove_all(paths: Iterable[Path]) -> bool:
+    """Remove files of one directory; False when none of them is there.  Synced, once."""
+    directory: Optional[Path] = None
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+            directory = path.parent
+    if directory is None:
         return False
-    sync_directory(path.parent)
+    sync_directory(directory)
     return True
 
 
@@ -159,12 +167,13 @@ def sweep(path: Path) -> None:
 def locked(directory: Path, item: str, timeout: float = 60.0) -> Iterator[None]:
     """Hold the writers' lock: a flock on the directory itself, so that taking it leaves no file behind.
 
-    Raises VcError ``unknown`` without such a directory and ``timeout`` when another writer keeps it for `timeout` seconds.
+    Raises VcError ``backend`` without such a directory and ``timeout`` when another writer keeps it for `timeout` seconds.
     """
     try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
-        raise VcError("unknown", item, "locking the vault", f"there is no {directory}", "run role vault on this host first") from None
+        remedy = "mount its file system; if there was never a vault on this host, run role vault"
+        raise VcError("backend", item, "locking the vault", f"there is no {directory}", remedy) from None
     try:
         if not filelock.acquire(descriptor, timeout):
             detail = f"another command has held the lock for {timeout:g} s"

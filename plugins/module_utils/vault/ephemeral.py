@@ -56,6 +56,7 @@ class Ephemeral:
                 raise VcError("conflict", name, tried, detail, "start the set anew, and leave its job's script alone")
             return
         self._check_access(wanted, holder, tried)
+        _check_share(snapshot, wanted, holder, tried)
         # One revision for all, also if a newer one is imported before the last host asks.
         exact = replace(wanted, images=tuple((find_golden(goldens, image, tried).ref, count) for image, count in wanted.images))
         self._registry.put(vms.cluster_of(name, exact, holder.user, holder.account, *self._numbers(snapshot, holder.job_id)))
@@ -96,6 +97,15 @@ class Ephemeral:
         if vni is None or pkey is None:
             raise VcError("conflict", "network", "giving out its numbers", "none is free", "remove a cluster that is not needed")
         return vni, pkey
+
+
+def _check_share(snapshot: Snapshot, wanted: Vms, holder: Holder, tried: str) -> None:
+    """VcError ``forbidden``: whoever asks reads all that is registered, so no user makes it grow without end."""
+    theirs = (cluster for cluster in snapshot.clusters.values() if names.is_own_cluster(cluster.name) and cluster.owner == holder.user)
+    held = sum(len(cluster.nodes) for cluster in theirs)
+    if held + len(wanted.nodes) > vms.MOST_MACHINES:
+        detail = f"{holder.user} has {held} of the {vms.MOST_MACHINES} machines that one user may have, and these are {len(wanted.nodes)}"
+        raise VcError("forbidden", f"vms {names.shown(wanted.text)}", tried, detail, "ask for fewer, or end other sets first")
 
 
 def _same(present: Cluster, wanted: Vms) -> bool:

@@ -176,6 +176,7 @@ class Leases:
     def visible(self, caller: Caller, args: Mapping[str, Any]) -> dict[str, Any]:
         """``{cluster?}`` -> ``{clusters: {name: {cluster, leases}}}``: what is leased to this host, and frontends that belong to it."""
         only = names.cluster_name(args["cluster"]) if args.get("cluster") else ""
+        self._insist_on_registry(only or "vault")
         found: dict[str, Any] = {}
         for cluster in self._registry.read().clusters.values():
             leases = {
@@ -214,12 +215,10 @@ class Leases:
         return {"clusters": clusters, "claims": claims, "goldens": goldens, "isos": isos, "exports": exports}
 
     def _insist_on_registry(self, item: str) -> None:
-        """A host drops what is refused as stale, so an empty mount point must not be taken for a registry without leases."""
-        snapshot = self._registry.read()
-        # A registry in which there were leases keeps their epochs in mind, also when its last cluster is gone.
-        if not snapshot.clusters and not snapshot.epoch_floor:
+        """A host drops what is stale or not held, so an empty mount point must not be taken for a registry without leases."""
+        if not self._registry.exists():
             remedy = f"on the vault host: is the file system of {self._registry.root} mounted?"
-            raise VcError("backend", item, "reading its leases", "the registry has no virtual cluster at all", remedy)
+            raise VcError("backend", item, "reading its leases", "there has never been a virtual cluster in this vault", remedy)
 
     def _make_disks(self, cluster: Cluster, nodes: Sequence[str], holder: Holder, answers: dict[str, dict[str, Any]]) -> None:
         goldens, disks = self._store.goldens(), self._store.disks().get(cluster.name, {})

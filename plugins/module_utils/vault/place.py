@@ -33,12 +33,11 @@ def root_of(asked: Optional[str]) -> str:
 
 
 def check_root(root: str) -> None:
-    """Refuse a vault directory that no vault is in, before anything is made there: VcError ``invalid``, ``unknown``."""
+    """Refuse a vault directory that no vault is in, before anything is made there: VcError ``invalid``, ``backend``."""
     check_root_name(root)
     if not Path(root).is_dir():
-        raise VcError(
-            "unknown", f"vault_root {root}", "opening the vault", "there is no such directory", "run role vault on this host first"
-        )
+        remedy = "mount its file system; if there was never a vault on this host, run role vault"
+        raise VcError("backend", f"vault_root {root}", "opening the vault", "there is no such directory", remedy)
 
 
 def check_root_name(root: str) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
-from ..model import access
+from ..model import access, names
 from ..model.cluster import Cluster
 from ..model.errors import VcError
 from . import durable
@@ -52,6 +52,12 @@ def numbers_of(cluster: Cluster) -> dict[tuple[str, str], str]:
     return {key: owner for key, owner in numbers.items() if key[1]}
 
 
+def claims_of(cluster: Cluster) -> dict[tuple[str, str], str]:
+    """Of these, those with a claim: any user can have thousands of machines made for a job, and their MACs follow from the VNI."""
+    numbers = numbers_of(cluster)
+    return {key: owner for key, owner in numbers.items() if key[0] != "mac" or not names.is_own_cluster(cluster.name)}
+
+
 class Registry:
     """The files under ``<root>/registry``.  Reading never writes; writing needs the lock held."""
 
@@ -65,6 +71,10 @@ class Registry:
         """Keep every other writer of this vault out."""
         with durable.locked(self.root, item, timeout):
             yield
+
+    def exists(self) -> bool:
+        """Whether anything was ever written; what is removed leaves an empty registry, not none."""
+        return self._file.exists()
 
     def read(self) -> Snapshot:
         """All clusters; an empty registry where nothing was ever written."""
@@ -100,10 +110,10 @@ class Registry:
                 raise VcError("conflict", owner, f"giving out {kind} {value}", f"{rival} holds it", "leave it out to be given a free one")
         durable.make_directory(self.path)
         durable.sweep(self.path)
-        for (kind, value), owner in wanted.items():
-            self._claim(kind, value, owner)
+        before, after = snapshot.clusters.get(cluster.name), claims_of(cluster)
+        self._claim(after)
         self._commit({**snapshot.clusters, cluster.name: cluster}, max(snapshot.epoch_floor, epoch_floor))
-        self._drop_claims({key for key, owner in held.items() if owner.partition("/")[0] == cluster.name} - set(wanted))
+        self._drop_claims(set(claims_of(before) if before is not None else ()) - set(after))
 
     def drop(self, name: str, epoch_floor: int = 0) -> None:
         """Forget the cluster and give its numbers back; of one that is not there only the floor counts."""
@@ -114,7 +124,7 @@ class Registry:
         durable.sweep(self.path)
         rest = {other: cluster for other, cluster in snapshot.clusters.items() if other != name}
         self._commit(rest, max(snapshot.epoch_floor, epoch_floor))
-        self._drop_claims(set(numbers_of(gone)) if gone is not None else set())
+        self._drop_claims(claims_of(gone) if gone is not None else ())
 
     def access(self) -> dict[str, tuple[str, ...]]:
         """Name of a golden image -> who may start throw-away machines from it, as ``model.access`` writes it."""
@@ -165,18 +175,19 @@ class Registry:
         content: dict[str, Any] = {"clusters": {name: cluster.to_dict() for name, cluster in clusters.items()}}
         durable.write_json(self._file, {**content, "epoch_floor": epoch_floor})
 
-    def _claim(self, kind: str, value: str, owner: str) -> None:
-        path = self.path / "claims" / kind / value
-        durable.make_directory(path.parent)
-        content = f"{owner}\n".encode()
-        if not durable.create_exclusive(path, content):
-            # The caller has checked that no living owner holds the number: what lies here is ours, or a dead writer's.
-            durable.write_bytes(path, content)
-        durable.sync_directory(path.parent)
+    def _claim(self, wanted: Mapping[tuple[str, str], str]) -> None:
+        for kind in {kind for kind, _value in wanted}:
+            directory = self.path / "claims" / kind
+            durable.make_directory(directory)
+            for value, content in ((value, f"{owner}\n".encode()) for (of, value), owner in wanted.items() if of == kind):
+                if not durable.create_exclusive(directory / value, content):
+                    # The caller has checked that no living owner holds the number: what lies here is ours, or a dead writer's.
+                    durable.write_bytes(directory / value, content)
+            durable.sync_directory(directory)
 
-    def _drop_claims(self, keys: set[tuple[str, str]]) -> None:
-        for kind, value in sorted(keys):
-            durable.remove(self.path / "claims" / kind / value)
+    def _drop_claims(self, keys: Collection[tuple[str, str]]) -> None:
+        for kind in {kind for kind, _value in keys}:
+            durable.remove_all(self.path / "claims" / kind / value for of, value in keys if of == kind)
 
     def _owner(self, kind: str, value: str) -> str:
         try:

@@ -91,7 +91,7 @@ def test_lock_keeps_others_out_and_leaves_nothing(tmp_path: Path) -> None:
         refused("timeout", _take, tmp_path)
     _take(tmp_path)
     assert os.listdir(tmp_path) == []
-    refused("unknown", _take, tmp_path / "missing")
+    refused("backend", _take, tmp_path / "missing")
 
 
 def test_lock_of_a_killed_writer_is_free(tmp_path: Path) -> None:

@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model import vms as model_vms
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model.errors import VcError
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model.vms import MOST_MACHINES
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.iscsi import Exports
 
 from tests.unit.hostile import every_hostile
@@ -104,6 +107,49 @@ def test_a_vault_without_any_cluster_left_is_no_empty_mount_point(tmp_path: Any)
     epoch = ask(site, "vm0")["nodes"]["vm0"]["epoch"]
     release(site, "vm0", epoch)
     assert release(site, "vm0", epoch)["error"]["code"] == "stale_epoch"
+
+
+def test_a_large_set_costs_no_more_writing_than_a_small_one(open_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The vault's one lock is held meanwhile, and anybody with a job of one CPU can ask for as many as there may be."""
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    counts = []
+    # The first one makes directories.
+    for job_id, images in ((16, "debian12:1"), (17, "debian12:2"), (18, f"debian12:{MOST_MACHINES}")):
+        cluster = f"job{job_id}"
+        epoch = ask(open_site, "vm0", wanted=vms(images), cluster=cluster, job_id=job_id)["nodes"]["vm0"]["epoch"]
+        made = len(synced)
+        assert not [owner for owner in open_site.registry.claims(open_site.registry.read())["mac"].values() if "job" in owner]
+        assert release(open_site, "vm0", epoch, cluster=cluster) == {"ok": True}
+        counts.append((made, len(synced) - made))
+        synced.clear()
+    assert counts[1] == counts[2]
+
+
+def test_a_machines_mac_is_nobody_elses_without_a_claim(open_site: Site) -> None:
+    mac = ask(open_site, "vm0")["cluster"]["nodes"][0]["mac"]
+    computes = [{"nodes": "n0", "cpus": 1, "memory": "512MiB", "source": {"image": "debian12"}, "macs": [mac]}]
+    wanted = definition("vc2", computes=computes, network={"cidr": "10.12.0.0/24"})
+    assert "job17/vm0" in str(refused("conflict", open_site.define, wanted))
+    release(open_site, "vm0", 1)
+    open_site.define(wanted)
+    assert "vc2/n0" in str(refused("conflict", ask, open_site, "vm0"))
+
+
+def test_one_user_has_so_many_machines_and_no_more(open_site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_vms, "MOST_MACHINES", 5)
+    open_site.registry.put_access("debian12", ["all"])
+    ask(open_site, "vm0", wanted=vms("debian12:3"))
+    before = open_site.content()
+    error = refused("forbidden", ask, open_site, "vm0", wanted=vms("debian12:3"), cluster="job18", job_id=18)
+    assert "has 3 of the 5" in str(error)
+    assert open_site.content() == before
+    ask(open_site, "vm1", wanted=vms("debian12:3"))
+    ask(open_site, "vm0", wanted=vms("debian12:2"), cluster="job18", job_id=18)
+    ask(open_site, "vm0", wanted=vms("debian12:3"), cluster="job19", job_id=19, user="other")
+    release(open_site, "vm0", 1)
+    release(open_site, "vm1", 1)
+    ask(open_site, "vm0", wanted=vms("debian12:3"), cluster="job20", job_id=20)
 
 
 def test_an_image_is_for_whom_it_was_given_to(site: Site) -> None:

@@ -52,12 +52,27 @@ def test_nothing_is_given_to_a_host_that_waits_no_more(site: Site, monkeypatch: 
     assert site.lease("compute0", "disk0")["nodes"]["disk0"]["epoch"] == 1
 
 
-def test_a_vault_that_is_not_mounted_calls_nothing_stale(site: Site) -> None:
+@pytest.mark.parametrize("mount_point", ["empty", "missing"])
+def test_a_vault_that_is_not_mounted_calls_nothing_stale_and_nothing_free(site: Site, mount_point: str) -> None:
     site.lease("compute0")
-    (site.root / "registry").rename(site.root / "elsewhere")
+    site.root.rename(site.root.parent / "elsewhere")
+    if mount_point == "empty":
+        site.root.mkdir()
     refused("backend", release, site, compute0=(1, "discarded"))
-    (site.root / "elsewhere").rename(site.root / "registry")
+    refused("backend", site.leases.state, caller(), {"cluster": "vc1", "nodes": {"compute0": {"epoch": 1, "state": "running"}}})
+    for cluster in ("vc1", ""):
+        refused("backend", site.leases.visible, caller(), {"cluster": cluster})
+    if mount_point == "empty":
+        assert list(site.root.iterdir()) == []
+        site.root.rmdir()
+    (site.root.parent / "elsewhere").rename(site.root)
     assert release(site, compute0=(1, "discarded"))["nodes"]["compute0"] == {"ok": True}
+
+
+def test_a_vault_whose_clusters_are_gone_is_a_vault(site: Site) -> None:
+    site.clusters.apply_absent(site.clusters.plan_absent("vc1"))
+    assert site.leases.visible(caller(), {}) == {"clusters": {}}
+    assert code(release(site, compute0=(1, "discarded")), "compute0") == "stale_epoch"
 
 
 def test_asking_again_answers_the_same_and_leaves_every_byte(any_site: Site) -> None:

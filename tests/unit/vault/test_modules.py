@@ -86,7 +86,7 @@ def test_vc_cluster_refuses(root: Path) -> None:
         assert refusal["error_code"] == "invalid"
         assert item in refusal["results"][0]["name"]
         assert "Remedy: " in refusal["msg"]
-    assert run("vc_cluster", vault_root=str(root / "missing"), **definition())["error_code"] == "unknown"
+    assert run("vc_cluster", vault_root=str(root / "missing"), **definition())["error_code"] == "backend"
     assert list(root.iterdir()) == []
 
 
@@ -106,7 +106,7 @@ def test_vc_info_reads_the_vault_that_it_is_given(root: Path, monkeypatch: pytes
     assert asked == [str(root)]
     assert [result["state"] for result in found["results"]] == ["read"]
     missing = run("vc_info", gather=["vault"], vault_root=str(root / "missing"))
-    assert (missing["failed"], missing["error_code"]) == (True, "unknown")
+    assert (missing["failed"], missing["error_code"]) == (True, "backend")
 
 
 def test_vc_info_keeps_nothing_back_that_it_could_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,10 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,3 +63,45 @@ def test_modules_and_the_command_find_the_same_vault(
     told.write_text(json.dumps({"schema": 1, "root": str(tmp_path / "gone")}))
     assert command.main(arguments) == 1
     assert f"vault_root {tmp_path}/gone" in capsys.readouterr().err
+
+
+PLAY = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - ansible.builtin.include_role:
+        name: hpc.virtual_cluster.vault
+        tasks_from: place.yml
+"""
+# vault.json of a host, what it is asked for, the directories that are there, and what the role says to it.
+PLACES: dict[str, tuple[str, str, list[str], str]] = {
+    "first": ("", "vault", [], ""),
+    "second": ("vault", "vault", ["vault/registry"], ""),
+    # Its file system is not mounted: what would be made there is another vault.
+    "away": ("mnt/vault", "mnt/vault", ["mnt"], "Remedy: mount its file system and run this again"),
+    "moving_away": ("mnt/vault", "other", ["mnt"], "Remedy: mount its file system and run this again"),
+    # As the remedy of the next one says.
+    "moved": ("vault", "other", ["other/registry"], ""),
+    "left": ("vault", "other", ["vault/registry"], "Remedy: leave vault_root as it was"),
+    "unused": ("vault", "other", ["vault"], ""),
+}
+
+
+def test_the_role_begins_nothing_anew_where_a_vault_was(tmp_path: Path) -> None:
+    hosts = {}
+    for name, (known, asked, there, _said) in PLACES.items():
+        host = tmp_path / name
+        for directory in ["etc", *there]:
+            (host / directory).mkdir(parents=True)
+        if known:
+            (host / "etc" / "vault.json").write_text(json.dumps({"schema": 1, "root": str(host / known)}))
+        hosts[name] = {"vault_root": str(host / asked), "vault_paths": {"configuration": str(host / "etc")}}
+    (tmp_path / "hosts.yml").write_text(json.dumps({"all": {"hosts": hosts}}))
+    (tmp_path / "play.yml").write_text(PLAY)
+    argv = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(tmp_path / "hosts.yml"), "-c", "local", "--forks", "2"]
+    argv += ["-e", f"ansible_python_interpreter={sys.executable}", str(tmp_path / "play.yml")]
+    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_HOME": str(tmp_path / "ansible")}
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    refusals = dict(re.findall(r"(?s)fatal: \[(\w+)\].*?(Remedy: [a-z_ ]+)", done.stdout))
+    assert refusals == {name: said for name, (_known, _asked, _there, said) in PLACES.items() if said}, done.stdout
+    assert len(re.findall(r"(?m)^\w+ +: ok=", done.stdout)) == len(PLACES), done.stdout + done.stderr

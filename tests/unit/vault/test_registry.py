@@ -33,7 +33,7 @@ def test_reading_a_vault_that_is_not_there(tmp_path: Path) -> None:
     assert cluster.network.vni == 10001
     assert site.content() == {}
     site.root.rmdir()
-    refused("unknown", site.define, definition())
+    refused("backend", site.define, definition())
 
 
 def test_check_mode_predicts_all_but_the_key(tmp_path: Path) -> None:
@@ -82,6 +82,21 @@ def test_removed_nodes_give_their_numbers_back(site: Site) -> None:
     macs = site.registry.claims(site.registry.read())["mac"]
     assert sorted(macs.values()) == ["vc1/compute0", "vc1/frontend"]
     assert sorted(os.listdir(site.root / "registry" / "claims" / "mac")) == sorted(macs)
+
+
+def test_one_directory_is_synced_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+
+    def fsync(descriptor: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    macs = str(site.root / "registry" / "claims" / "mac")
+    site.define(definition("vc2"))
+    assert (synced.count(macs), len([path for path in synced if path.startswith(f"{macs}/")])) == (1, 5)
+    synced.clear()
+    site.clusters.apply_absent(site.clusters.plan_absent("vc2"))
+    assert synced.count(macs) == 1
 
 
 def test_epochs_survive_the_removal_of_a_cluster(site: Site) -> None:

@@ -31,7 +31,7 @@ VAULT = Trial(
     present={"gather": ["vault"]},
     absent=None,
     changes=(Change("cluster", "contractinfo"), Change("vault_root", EMPTY, also={"cluster": None})),
-    refused=(Refused("vault_root", "/nosuch", "unknown", "there is no vault"),),
+    refused=(Refused("vault_root", "/nosuch", "backend", "there is no vault"),),
     faults=(
         Fault(
             "one of two kinds cannot be read on this host",
