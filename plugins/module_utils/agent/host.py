@@ -77,11 +77,8 @@ class Helper:
         """``{"ok": true, "result": ...}`` or ``{"ok": false, "error": ...}``; never raises."""
         try:
             return {"ok": True, "result": self._serve(request)}
-        except VcError as error:
-            return {"ok": False, "error": error.to_dict()}
         except Exception as error:  # whatever it is, the agent must get an answer that it can print
-            detail = f"{type(error).__name__}: {error}"
-            return {"ok": False, "error": VcError("backend", "vc-host", _CALL, detail, "see journalctl -t vc-host on this host").to_dict()}
+            return _refused(error)
 
     def _serve(self, request: Any) -> dict[str, Any]:
         if not isinstance(request, dict) or request.get("schema") != 1 or not isinstance(request.get("args"), dict):
@@ -316,8 +313,8 @@ def main(_argv: Sequence[str]) -> int:
         commands, config = Commands(), load()
         helper = Helper(places, config, commands, VaultClient(commands, config), uid, pid)
         answer = helper.answer(request)
-    except VcError as error:
-        request, answer = {}, {"ok": False, "error": error.to_dict()}
+    except Exception as error:  # as above
+        request, answer = {}, _refused(error)
     if not answer["ok"]:
         journal.warn(f"uid {uid}: {VcError.from_dict(answer['error'])}")
     else:
@@ -371,5 +368,8 @@ def _number(args: Mapping[str, Any], key: str) -> int:
     return value
 
 
-def _refused(error: VcError) -> dict[str, Any]:
+def _refused(error: Exception) -> dict[str, Any]:
+    if not isinstance(error, VcError):
+        detail = f"{type(error).__name__}: {error}"
+        error = VcError("backend", "vc-host", _CALL, detail, "see journalctl -t vc-host on this host")
     return {"ok": False, "error": error.to_dict()}

@@ -71,8 +71,8 @@ class ImageActions:
                     if item.actions:
                         self._remove_golden(goldens, name, revision)
                         done(action)
-            except VcError as error:
-                failures[action.item] = error
+            except (VcError, OSError) as error:
+                failures[action.item] = told(action, error)
         return failures
 
     def apply_disks(self, actions: Sequence[Action], done: Done = unheard) -> Mapping[str, VcError]:
@@ -105,8 +105,8 @@ class ImageActions:
                         self._files.write(replace(lease, generation=0, image="", size_mib=0))
                     self._store.remove_disk(disk)
                     done(action)
-            except VcError as error:
-                failures[action.item] = error
+            except (VcError, OSError) as error:
+                failures[action.item] = told(action, error)
         return failures
 
     def _remove_golden(self, goldens: Goldens, name: str, revision: int) -> None:
@@ -178,6 +178,13 @@ class _Seen:
     goldens: Goldens
     disks: Disks
     snapshots: Snapshots
+
+
+def told(action: Action, error: Exception) -> VcError:
+    """The error of an action; what the kernel refused is told like any other failure, and is this action's alone."""
+    if isinstance(error, VcError):
+        return error
+    return VcError("backend", action.item, f"carrying out {action.verb}", str(error), "see df and the log of the vault host")
 
 
 def about(item: str, error: VcError) -> VcError:

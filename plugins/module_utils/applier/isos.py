@@ -13,7 +13,7 @@ from ..planner.plan import Action, Done, ItemPlan, Plan, unheard
 from ..vault import source_file
 from ..vault.registry import Registry
 from ..vault.store import Isos, Store
-from .images import about
+from .images import about, told
 
 
 class IsoActions:
@@ -43,8 +43,8 @@ class IsoActions:
                     if present is not None:
                         self._store.remove_iso(present)
                         done(action)
-            except VcError as error:
-                failures[action.item] = error
+            except (VcError, OSError) as error:
+                failures[action.item] = told(action, error)
         return failures
 
     def _plan(self, request: isos.IsoRequest, present: Isos) -> tuple[ItemPlan, dict[str, Any]]:

@@ -15,6 +15,7 @@ from ..planner.plan import Action, Done, ItemPlan, Plan, unheard
 from ..vault.lease_files import LeaseFiles
 from ..vault.registry import Registry
 from ..vault.store import Disk, Disks, Snapshots, Store
+from .images import told
 
 
 class SnapshotActions:
@@ -54,8 +55,8 @@ class SnapshotActions:
                     disk = disks[cluster][node]
                     self._store.take_snapshot(disk, name, functools.partial(self._still, request, disk))
                 done(action)
-            except VcError as error:
-                failures[action.item] = error
+            except (VcError, OSError) as error:
+                failures[action.item] = told(action, error)
         return failures
 
     @contextlib.contextmanager

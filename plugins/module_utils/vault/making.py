@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,10 +59,11 @@ class Making:
     def discard(self, place: Path) -> None:
         """Remove a directory with what is in it, and those above it that are empty then."""
         durable.make_directory(self._temporary)
-        gone = Path(tempfile.mkdtemp(dir=self._temporary)) / "gone"
+        # Nothing is made for it: there may be no room, and this makes some.
+        gone = self._temporary / f"{uuid.uuid4()}"
         os.rename(place, gone)
         durable.sync_directory(place.parent)
-        shutil.rmtree(gone.parent, ignore_errors=True)
+        shutil.rmtree(gone, ignore_errors=True)
         with contextlib.suppress(OSError):
             for parent in place.parents:
                 if parent == self._temporary.parent:

@@ -4,13 +4,18 @@
 
 from __future__ import annotations
 
+import json
 import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.agent import slots
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.agent.places import Places
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.agent.record import Records
 
-from tests.unit.agent.hosts import places
+from tests.unit.agent.hosts import job, places
 from tests.unit.refusal import refused
 
 
@@ -45,3 +50,31 @@ def test_a_user_has_so_many_slots_and_others_have_theirs(tmp_path: Path) -> None
     for child, end in reversed(held):
         os.close(end)
         os.waitpid(child, 0)
+
+
+_HELPER = """
+import sys
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.agent import host
+from tests.unit.agent.hosts import places, Path
+where = places(Path(sys.argv[1]))
+host.Places = lambda: where
+raise SystemExit(host.main([]))
+"""
+
+
+def test_whatever_keeps_the_helper_from_listening_the_caller_gets_an_answer(tmp_path: Path) -> None:
+    where = places(tmp_path)
+    Records(where).add(job(uid=os.getuid()))
+    # Nothing can be opened under this name.
+    (where.run / "calls").mkdir()
+    ours, its = socket.socketpair()
+    with ours, its:
+        argv = [sys.executable, "-c", _HELPER, str(tmp_path)]
+        environment = {**os.environ, "PYTHONPATH": ":".join(sys.path)}
+        done = subprocess.run(argv, stdin=its, env=environment, capture_output=True, text=True, timeout=60, check=False)
+        its.close()
+        ours.settimeout(10)
+        answer = json.loads(ours.makefile().read() or "null")
+    assert done.returncode == 0, done.stderr
+    assert (answer["ok"], answer["error"]["code"]) == (False, "backend")
+    assert "directory" in answer["error"]["detail"]

@@ -4,7 +4,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import itertools
 import os
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -369,6 +373,64 @@ def test_an_item_that_fails_does_not_stop_the_others(vault: Vault) -> None:
     failed = vault.actions.apply_goldens(plan.actions)
     assert {name: error.code for name, error in failed.items()} == {"one": "unknown"}
     assert sorted(vault.site.store.goldens()) == ["debian12", "two"]
+
+
+def removals(vault: Vault, kind: str) -> list[dict[str, Any]]:
+    """Two of a kind that are there, to be removed."""
+    if kind == "golden":
+        items = [golden(name, source=source(vault.site, name, name.encode())) for name in ("one", "two")]
+        vault.run(*items)
+        return [golden(name, state="absent", revision=1) for name in ("one", "two")]
+    if kind == "iso":
+        vault.run(*(iso(name, source(vault.site, name, name.encode())) for name in ("one", "two")))
+        return [{**iso(name), "state": "absent"} for name in ("one", "two")]
+    vault.run(disk("disk0"), disk("disk1"))
+    if kind == "disk":
+        return [disk(node, state="absent") for node in ("disk0", "disk1")]
+    vault.run(snapshot("before"), snapshot("before", "disk1"))
+    return [snapshot("before", node, state="absent") for node in ("disk0", "disk1")]
+
+
+@pytest.mark.parametrize("kind", ["golden", "iso", "disk", "snapshot"])
+def test_what_the_kernel_refuses_of_one_item_does_not_stop_the_others(site: Site, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    vault = Vault(site)
+    items = removals(vault, kind)
+    plan, _shown = vault.plan(*items)
+    rename, refusals = os.rename, [OSError(errno.EROFS, os.strerror(errno.EROFS))]
+
+    def rename_once(before: Any, after: Any) -> None:
+        if "/store/new/" in str(after) and refusals:
+            raise refusals.pop()
+        rename(before, after)
+
+    monkeypatch.setattr(os, "rename", rename_once)
+    failed = vault.apply(plan, items[0])
+    first, second = (action.item for action in plan.actions)
+    assert {item: error.code for item, error in failed.items()} == {first: "backend"}
+    assert "Read-only" in str(failed[first])
+    monkeypatch.undo()
+    assert [action.item for action in vault.plan(*items)[0].actions] == [first]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can mount")
+def test_what_makes_room_needs_none(tmp_path: Path) -> None:
+    """A file system that has no room for one more name."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "nr_inodes=100", "vc-test", str(tmp_path)], check=True)
+    try:
+        vault = Vault(Site(tmp_path).fill())
+        vault.run(golden("spare", source=source(vault.site, "spare", b"spare")))
+        third = source(vault.site, "third", b"third")
+        with contextlib.suppress(OSError):
+            for number in itertools.count():
+                (tmp_path / str(number)).touch()
+        items = [golden("third", source=third), golden("spare", state="absent", revision=1)]
+        plan, _shown = vault.plan(*items)
+        failed = vault.apply(plan, items[0])
+        assert {name: (error.code, "No space left" in str(error)) for name, error in failed.items()} == {"third": ("backend", True)}
+        assert list(vault.site.store.goldens()) == ["debian12"]
+        assert list((vault.site.root / "store" / "new").iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
 
 
 def test_duplicates_are_named_by_place() -> None:
