@@ -67,10 +67,8 @@ class Job:
     start_time: int = 0
     end_time: int = 0
     time_limit_seconds: Optional[int] = None
-    tasks: int = 0
     partition: str = ""
     restart_count: int = 0
-    output: str = ""
     batch_host: str = ""
 
     @property
@@ -306,10 +304,8 @@ def _job(item: Mapping[str, Any]) -> Job:
         start_time=num(item.get("start_time")) or 0,
         end_time=num(item.get("end_time")) or 0,
         time_limit_seconds=None if minutes is None else minutes * 60,
-        tasks=num(item.get("tasks")) or 0,
         partition=_text(item.get("partition")),
         restart_count=restart_count,
-        output=_text(item.get("standard_output")),
         batch_host=_text(item.get("batch_host")),
     )
 
