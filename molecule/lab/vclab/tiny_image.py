@@ -86,14 +86,16 @@ reach() {
 for word in $(tr -s '"\\ ' '\n' < /seed/user-data); do
   case ${word#n} in *[!0-9.]*) ;; [0-9]*.*.*.*) [ "${address%/*}" = "${word#n}" ] || reach "${word#n}" & ;; esac
 done
-echo "$name login:"
-echo "READY $name$shown boot_id=$(cat /proc/sys/kernel/random/boot_id)"
-# The power button's first event is the request to stop.
+# Open before anybody is told that this machine is up: a press that nobody hears is lost.
 event=
 for device in /sys/class/input/event*; do
   [ "$(cat "$device/device/name")" = "Power Button" ] && event=$(basename "$device")
 done
-dd if="/dev/input/$event" of=/dev/null bs=24 count=1 2>/dev/null
+exec 3< "/dev/input/$event"
+echo "$name login:"
+echo "READY $name$shown boot_id=$(cat /proc/sys/kernel/random/boot_id)"
+# The button's first event is the request to stop.
+dd of=/dev/null bs=24 count=1 <&3 2>/dev/null
 echo "STOPPING $name"
 sync
 poweroff -f
