@@ -197,6 +197,7 @@ from ..module_utils.command import Commands
 from ..module_utils.model.errors import VcError
 from ..module_utils.model.host import OverlayHost
 from ..module_utils.overlay import flows, ovsdb, ports, taps
+from ..module_utils.overlay.state import Network
 from ..module_utils.planner import overlay as planner
 from ..module_utils.planner.plan import Action, Done, Plan
 
@@ -221,23 +222,31 @@ class Networks:
         self._commands = commands
         self._requests = planner.read_requests(items)
         self._host = host
+        self._damaged: list[VcError] = []
 
     def plan(self) -> Plan:
         current = ovsdb.read(self._commands)
         present = [request.vni for request in self._requests if request.present]
         there = [network for network in current.networks if network.vni in present]
-        unpinned = [network.vni for network in there if not flows.installed(network)]
+        unpinned = [network.vni for network in there if not self._pinned(network)]
         return planner.plan_networks(self._requests, self._host, taps.underlay(self._commands, self._host.local_ip), current, unpinned)
 
     def apply(self, actions: Sequence[Action], done: Done) -> Mapping[str, VcError]:
         failures: dict[str, VcError] = {}
-        sections = [section for action in actions for section in action.details["vsctl"]]
-        ovsdb.write(self._commands, sections, "changing the networks " + ", ".join(action.item for action in actions))
-        for action in actions:
-            if action.details["vsctl"]:
-                done(action)
+        written: list[Action] = []
+        for part in ovsdb.batches(actions, lambda action: action.details["vsctl"]):
+            sections = [section for action in part for section in action.details["vsctl"]]
+            try:
+                ovsdb.write(self._commands, sections, "changing the networks " + ", ".join(action.item for action in part))
+            except VcError as error:
+                failures = {action.item: error for action in actions if action not in written}
+                break
+            for action in part:
+                if action.details["vsctl"]:
+                    done(action)
+            written += part
         current = ovsdb.read(self._commands)
-        for action in actions:
+        for action in written:
             network = current.network(action.details["vni"])
             if action.verb == "remove" or network is None:
                 continue
@@ -249,11 +258,25 @@ class Networks:
         return failures
 
     def answer(self, plan: Plan, predicted: bool) -> list[dict[str, Any]]:
+        if predicted and self._damaged:
+            raise module_runner.Incomplete(self._damaged[0], self._predicted(plan), *self._damaged[1:])
         if predicted:
-            return [dict(item.after) if item.after else planner.absent(request) for item, request in zip(plan.items, self._requests)]
+            return self._predicted(plan)
         current = ovsdb.read(self._commands)
         found = [(request, planner.find(request, current)) for request in self._requests]
         return [planner.absent(request) if network is None else planner.describe(network) for request, network in found]
+
+    def _predicted(self, plan: Plan) -> list[dict[str, Any]]:
+        return [dict(item.after) if item.after else planner.absent(request) for item, request in zip(plan.items, self._requests)]
+
+    def _pinned(self, network: Network) -> bool:
+        """Whether it has its flows.  Of one with a port that cannot be understood nobody can say; to pin it will fail, and nothing else."""
+        try:
+            return flows.installed(network)
+        except VcError as error:
+            detail = f"{error.item}: {error.detail}"
+            self._damaged.append(VcError(error.code, network.cluster, "installing its flows", detail, error.remedy))
+            return False
 
 
 def main() -> None:

@@ -137,6 +137,18 @@ def test_a_tap_that_was_set_down_is_mended_under_whoever_has_it_open(wire: None)
     assert only_ours(sent())[tap(VNI, 1)] == ALLOWED
 
 
+@pytest.mark.parametrize("flow", ["priority=5,ip,nw_ttl=64", "table=3,priority=7,tcp,tcp_flags=+syn", "priority=9,ip,nw_frag=first"])
+def test_flows_that_somebody_else_has_put_there_go(wire: None, flow: str) -> None:
+    def flows() -> set[str]:
+        return {line.strip() for line in on("hv1", "ovs-ofctl", "--no-stats", "dump-flows", f"vcb{VNI}").splitlines() if "actions=" in line}
+
+    before = flows()
+    on("hv1", "ovs-ofctl", "add-flow", f"vcb{VNI}", f"{flow},actions=NORMAL")
+    assert flows() != before
+    on("hv1", "/usr/lib/hpc-virtual-cluster/bin/vc-overlay", "restore")
+    assert flows() == before
+
+
 def test_a_crashed_switch_gets_its_flows_back(wire: None) -> None:
     def flows() -> int:
         # There is a moment in which nobody answers.

@@ -21,7 +21,7 @@ _VERSION = 5
 _HELLO, _ERROR, _GET_CONFIG, _CONFIG, _SET_CONFIG, _FLOW_MOD, _ASK_MANY, _MANY = 0, 1, 7, 8, 9, 14, 18, 19
 _BARRIER, _REACHED, _BUNDLE, _BUNDLED = 20, 21, 33, 34
 _OPEN, _COMMIT, _COMMITTED, _WHOLE_AND_IN_ORDER = 0, 4, 5, 3
-_ADD, _DELETE_STRICT = 0, 4
+_ADD, _DELETE = 0, 3
 _ANY, _ANY_TABLE, _NO_BUFFER = 0xFFFFFFFF, 0xFF, 0xFFFFFFFF
 # Open vSwitch's own: a first fragment is matched with its ports, later ones without any.
 _FRAGMENTS, _MATCHED = 0x3, 0x3
@@ -47,6 +47,10 @@ _NORMAL = struct.pack("!HH4xHHIH6x", 4, 24, 0, 16, 0xFFFFFFFA, 0)
 Key = tuple[int, int, frozenset[bytes]]
 Flows = dict[Key, tuple[int, int, bytes]]
 Fields = Mapping[str, Union[int, str]]
+
+
+_ANY_FLOW: Key = (_ANY_TABLE, 0, frozenset())
+_NOTHING = (0, 0, b"")
 
 
 class Refused(Exception):
@@ -126,8 +130,9 @@ class Switch:
     def replace(self, wanted: Flows) -> None:
         """Have these flows and no others, in one step."""
         have = self.flows()
-        changes = [_change(_DELETE_STRICT, key, (0, 0, b"")) for key in have if key not in wanted]
-        changes += [_change(_ADD, key, rest) for key, rest in wanted.items() if have.get(key) != rest]
+        # All at once: to name somebody else's flow, its fields would have to stand in an order that only the switch knows.
+        changes = [_change(_DELETE, _ANY_FLOW, _NOTHING)] if have.keys() - wanted.keys() else []
+        changes += [_change(_ADD, key, rest) for key, rest in wanted.items() if changes or have.get(key) != rest]
         if not changes:
             return
         self._send(_BUNDLE, struct.pack("!IHH", 1, _OPEN, _WHOLE_AND_IN_ORDER))

@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from typing import Any, Union
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar, Union
 
 from ..command import Commands
 from ..model import addresses, names
@@ -16,6 +16,9 @@ from .state import Network, Overlay, PortRow
 # ovs-vsctl waits for ever when ovsdb-server or ovs-vswitchd is down.
 SECONDS = 30
 _REMEDY = "see `systemctl status ovs-vswitchd ovsdb-server` and /var/log/openvswitch/ovs-vswitchd.log"
+# Linux takes 2 MiB, the environment included, unless its stack is limited to less than 8.
+_ARGUMENT_BYTES = 1_000_000
+Item = TypeVar("Item")
 _TABLES = {
     "Bridge": "name,datapath_type,fail_mode,external_ids,ports",
     "Port": "_uuid,name,protected,external_ids,interfaces",
@@ -44,6 +47,22 @@ def write(commands: Commands, sections: Sequence[Sequence[str]], tried: str) -> 
     result = commands.run(argv, timeout=SECONDS + 5)
     if result.status != 0:
         raise VcError("backend", "Open vSwitch", tried, result.last_line, _REMEDY)
+
+
+def batches(items: Iterable[Item], sections: Callable[[Item], Sequence[Sequence[str]]]) -> Iterator[list[Item]]:
+    """Parts of a list whose commands fit into the arguments of one process; what one item needs stays in one transaction."""
+    part: list[Item] = []
+    room = _ARGUMENT_BYTES
+    for item in items:
+        # As execve counts: the text with its end, and a pointer to it.
+        need = sum(len(word.encode()) + 9 for section in sections(item) for word in ["--", *section])
+        if part and need > room:
+            yield part
+            part, room = [], _ARGUMENT_BYTES
+        part.append(item)
+        room -= need
+    if part:
+        yield part
 
 
 def quoted(key: str, value: str) -> str:

@@ -126,7 +126,11 @@ def state_of(commands: Commands, overlay_host: OverlayHost, port: Port) -> str:
     wanted = bridge.Wanted(network.cluster, network.vni, network.mtu, network.declared)
     # The bridge and tunnels of a declared network are for the one who declared it to repair: one drift is one change of one task.
     drifted = not network.declared and bool(bridge.changes(network, wanted, overlay_host))
-    return "outdated" if drifted or not flows.installed(network) else "current"
+    try:
+        return "outdated" if drifted or not flows.installed(network) else "current"
+    except VcError:
+        # Another port of the network cannot be understood.  `attach` names it; what only takes this one away need not know.
+        return "outdated"
 
 
 def restore(commands: Commands) -> list[str]:
@@ -169,7 +173,7 @@ def restore(commands: Commands) -> list[str]:
                 check_opened(network, [row.name for row in network.taps])
         if failures:
             items = dict.fromkeys(error.item for error in failures)
-            detail = "; ".join(f"{error.item}: {error.detail}" for error in failures)
+            detail = "; ".join(f"{error.item}: {error.detail}" if len(items) > 1 else error.detail for error in failures)
             remedy = f"{failures[0].remedy}; then run `vc-overlay restore`; all others have been put back"
             raise VcError(failures[0].code, ", ".join(items), "putting it back", detail, remedy)
         return [network.bridge for network in whole]
@@ -205,9 +209,10 @@ def _opened(commands: Commands, overlay: Overlay, known: Collection[int], made: 
     rows.update({row.name: (network.bridge, row) for network in overlay.networks for row in network.taps if row.name in made})
     if not rows:
         return overlay
-    sections = [section for name, row in rows.values() for section in bridge.reopened(name, row)]
-    with _noted(failures):
-        ovsdb.write(commands, sections, "opening again " + ", ".join(rows))
+    for part in ovsdb.batches(rows.values(), lambda item: bridge.reopened(*item)):
+        sections = [section for item in part for section in bridge.reopened(*item)]
+        with _noted(failures):
+            ovsdb.write(commands, sections, "opening again " + ", ".join(row.name for _bridge, row in part))
     until = time.monotonic() + _OPEN_SECONDS
     while True:
         overlay = ovsdb.read(commands)

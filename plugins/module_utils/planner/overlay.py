@@ -12,7 +12,7 @@ from ..model import addresses, names
 from ..model.errors import VcError
 from ..model.host import OverlayHost
 from ..overlay import bridge
-from ..overlay.state import Network, Overlay
+from ..overlay.state import Network, Overlay, PortRow
 from .plan import Action, ItemPlan, Plan
 
 _TRIED = "reading the networks"
@@ -128,7 +128,7 @@ def _present(
             "conflict", request.name, "preparing its network", detail, "give the underlay interface its address, or correct local_ip"
         )
     bridge.check_mtu(request.name, request.mtu, host, underlay)
-    too_large = [row.name for row in (() if current is None else current.taps) if int(row.ids.get("vc-mtu", "0")) > request.mtu]
+    too_large = [row.name for row in (() if current is None else current.taps) if _mtu(row) > request.mtu]
     if too_large:
         detail = f"{', '.join(too_large)} has a larger MTU than {request.mtu}"
         raise VcError("in_use", request.name, "changing its MTU", detail, "stop these nodes first")
@@ -153,6 +153,12 @@ def _present(
         "taps": [] if current is None else [row.name for row in current.taps],
     }
     return actions, after
+
+
+def _mtu(row: PortRow) -> int:
+    """Of a tap; of one that somebody has edited it is not known, and its network gets no flows."""
+    text = row.ids.get("vc-mtu", "")
+    return int(text) if text.isdecimal() else 0
 
 
 def _absent(request: Request, current: Optional[Network]) -> tuple[Action, ...]:
