@@ -127,6 +127,10 @@ VAULT = """
 """
 
 
+# By how a host's name begins.
+ALLOWED = {"no": "guests", "fe": "frontends-and-gate", "lo": "gate"}
+
+
 def test_keys_are_good_from_the_address_by_which_a_host_comes(tmp_path: pathlib.Path) -> None:
     key = base64.b64encode(b"ssh-ed25519 AAAA its own").decode()
     given = {"agent_vault_key": {"content": key}}
@@ -139,7 +143,8 @@ def test_keys_are_good_from_the_address_by_which_a_host_comes(tmp_path: pathlib.
     for host, line in found.items():
         address = inventory[host]["vault_client_address"]
         assert ipaddress.ip_address(address) in ipaddress.ip_network("203.0.113.0/24")
-        assert line.startswith(f'restrict,from="{address}",command="/usr/lib/hpc-virtual-cluster/bin/vc-vault serve --host {host}')
+        command = f"/usr/lib/hpc-virtual-cluster/bin/vc-vault serve --host {host} --allow {ALLOWED[host[:2]]}"
+        assert line.startswith(f'restrict,from="{address}",command="{command}"')
 
 
 @pytest.mark.parametrize("address", ["node002.example.org", "203.0.113.300", '::1",command="sh'])

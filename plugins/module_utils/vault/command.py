@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..command import Commands
@@ -17,7 +18,7 @@ from ..model import names
 from ..model.errors import VcError
 from . import protocol
 from .iscsi import PORT, Exports
-from .lease_record import Caller
+from .lease_record import KINDS, Caller
 from .leases import Leases
 from .place import FILE, check_root, root_of
 from .registry import Registry
@@ -25,7 +26,15 @@ from .store_choice import open_store
 from .tgtd import SOCKET, Tgtd
 
 # What a host is there for decides what its key opens.
-_ALLOWED = {"guests": protocol.VERBS, "gate": protocol.GATE_VERBS, "both": (*protocol.VERBS, *protocol.GATE_VERBS)}
+_BOTH = (*protocol.VERBS, *protocol.GATE_VERBS)
+# The word in its line of keys -> verbs, and kinds of holders.
+_ALLOWED: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "guests": (protocol.VERBS, KINDS),
+    "frontends": (protocol.VERBS, ("frontend",)),
+    "gate": (protocol.GATE_VERBS, ()),
+    "guests-and-gate": (_BOTH, KINDS),
+    "frontends-and-gate": (_BOTH, ("frontend",)),
+}
 
 
 def open_leases(root: str, tgt_socket: str = SOCKET) -> Leases:
@@ -77,9 +86,10 @@ def main(argv: Sequence[str]) -> int:
         check_root(root)
         leases = open_leases(root, options.tgt_socket)
         if options.verb == "serve":
-            caller = caller_from_sshd(options.host, os.environ, options.portal_port)
+            verbs, kinds = _ALLOWED[options.allow]
+            caller = replace(caller_from_sshd(options.host, os.environ, options.portal_port), kinds=kinds)
             text = sys.stdin.buffer.read(protocol.LARGEST_REQUEST + 1).decode("utf-8", "replace")
-            sys.stdout.write(serve(leases, caller, text, _ALLOWED[options.allow]))
+            sys.stdout.write(serve(leases, caller, text, verbs))
             return 0
         result: dict[str, Any]
         if options.verb == "status":

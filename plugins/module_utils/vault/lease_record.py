@@ -38,11 +38,13 @@ class Caller:
     host : name in the forced command
     address : the address it came from; the only one that may use its exports
     portal : ``address:port`` at which it reaches the target daemon
+    kinds : of holders that the host may speak for
     """
 
     host: str
     address: str
     portal: str
+    kinds: tuple[str, ...] = KINDS
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,9 @@ class Holder:
             raise VcError(
                 "invalid", "holder.kind", _TRIED, f"{names.shown(kind)} is not a kind of holder", f"use one of {', '.join(KINDS)}"
             )
+        if kind not in caller.kinds:
+            detail = f"this host's key is for {' and '.join(caller.kinds) or 'no'} leases, not for one of a {kind}"
+            raise VcError("forbidden", "holder.kind", _TRIED, detail, "run role vault when the host's groups have changed")
         boot_id = data.get("boot_id")
         if not isinstance(boot_id, str) or not _BOOT_ID.fullmatch(boot_id):
             raise VcError(

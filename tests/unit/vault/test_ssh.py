@@ -101,6 +101,23 @@ def test_from_a_host_to_the_vault_and_back(host: Host, site: Site) -> None:
     assert done == {"nodes": {"compute0": {"ok": True}}}
 
 
+@pytest.mark.parametrize(
+    ("allow", "code"), [("guests", ""), ("frontends", "forbidden"), ("gate", "invalid"), ("frontends-and-gate", "forbidden")]
+)
+def test_a_host_gets_the_leases_of_what_it_is_there_for(host: Host, allow: str, code: str) -> None:
+    keys = host.directory / "authorized_keys"
+    keys.write_text(keys.read_text().replace("serve --host", f"serve --allow {allow} --host"))
+    question = {"cluster": "vc1", "nodes": ["compute0"], "holder": job()}
+    if code:
+        refused(code, host.client().call, "lease", question)
+    else:
+        assert host.client().call("lease", question)["nodes"]["compute0"]["ok"]
+    if code != "invalid":
+        frontend = {"cluster": "vc1", "nodes": ["frontend"], "holder": {"kind": "frontend", "boot_id": job()["boot_id"]}}
+        # Its own it would get: the definition places it elsewhere.
+        assert host.client().call("lease", frontend)["nodes"]["frontend"]["error"]["code"] == "forbidden"
+
+
 def test_the_command_of_the_host_does_not_count(host: Host) -> None:
     client = host.client()
     client._argv[-1] = "vc-vault break vc1 compute0 --reason mine; touch /tmp/owned"
