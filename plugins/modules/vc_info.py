@@ -266,6 +266,9 @@ def main() -> None:
             found[kind] = read()
         except VcError as error:
             errors[kind] = error
+        except OSError as error:
+            remedy = "mend that as root on this host, then ask again"
+            errors[kind] = VcError("backend", kind, "reading what there is", str(error), remedy)
     outcome = {"changed": False, "results": [told(name, errors.get(name)) for name in asked or errors], **found}
     if errors:
         first = next(iter(errors.values()))

@@ -181,6 +181,7 @@ REFUSED = [
         {"vc_clusters": [{**FRONTEND, "frontend": {"host": "fe1.example.org"}}]},
         r"vc1 frontend\.host fe1\.example\.org: .*use one of fe1, fe2",
     ),
+    ({"vc_clusters": [FRONTEND, {**FRONTEND, "name": "vc2"}, FRONTEND]}, "vc1: vc_clusters defines it 2 times"),
     ({"vc_clusters": [{**FRONTEND, "colour": "red"}]}, "vc1: colour in vc_clusters means nothing"),
     (
         {"vc_clusters": [FRONTEND], "vc_computesets": [{"cluster": "vc1", "name": "a", "host": "n1"}]},
@@ -190,7 +191,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("wish", "refusal"), REFUSED, ids=["host", "word", "word of a set", "set"])
+@pytest.mark.parametrize(("wish", "refusal"), REFUSED, ids=["host", "twice", "word", "word of a set", "set"])
 def test_a_wish_that_would_come_to_nothing_is_refused_before_the_first_module(wish: dict[str, Any], refusal: str) -> None:
     argv = [
         "ansible-playbook",

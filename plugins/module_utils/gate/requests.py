@@ -58,10 +58,6 @@ class Request:
     cluster: str
     options: Mapping[str, Any]
 
-    @property
-    def wait_timeout(self) -> int:
-        return int(self.options.get("wait_timeout", 0))
-
     def right(self, cluster: Cluster) -> str:
         """The right that it needs; power over the frontend is one of its own."""
         frontend = cluster.frontend

@@ -26,7 +26,6 @@ def plan_cluster(
     current: Optional[Cluster],
     others: Sequence[Cluster],
     held: Collection[str] = (),
-    first_vni: int = addresses.FIRST_VNI,
     disks: Optional[Mapping[str, int]] = None,
 ) -> tuple[ItemPlan, Cluster]:
     """What has to be written so that the registry has this cluster, and the cluster as it will be.
@@ -36,7 +35,6 @@ def plan_cluster(
     current : what is registered under this name, None for a new cluster
     others : all other registered clusters
     held : names of this cluster's nodes that hold a lease
-    first_vni : where giving out VNIs begins
     disks : node -> MiB, of those whose disk exists already; None when unknown, then every persistent node is taken to have what it asks for
 
     Raises VcError ``conflict`` (somebody else has that number or address, or it must not change) and ``in_use`` (held nodes are concerned).
@@ -50,7 +48,7 @@ def plan_cluster(
         name=definition.name,
         owner=definition.owner,
         account=definition.account,
-        network=Network(_vni(definition, current, taken["vni"], first_vni), definition.cidr, definition.mtu),
+        network=Network(_vni(definition, current, taken["vni"]), definition.cidr, definition.mtu),
         pkey=_pkey(definition, current, taken["pkey"]),
         nodes=(),
         members=definition.members,
@@ -144,11 +142,11 @@ def _given_out(others: Sequence[Cluster]) -> dict[str, dict[str, str]]:
     return taken
 
 
-def _vni(definition: Definition, current: Optional[Cluster], taken: Mapping[str, str], first: int) -> int:
+def _vni(definition: Definition, current: Optional[Cluster], taken: Mapping[str, str]) -> int:
     if current is not None:
         return current.network.vni
     asked = None if definition.vni is None else str(definition.vni)
-    free = (str(vni) for vni in range(first, addresses.LAST_VNI + 1))
+    free = (str(vni) for vni in range(addresses.FIRST_VNI, addresses.LAST_VNI + 1))
     return int(_number(definition.name, "network.vni", asked, taken, free))
 
 

@@ -28,7 +28,7 @@ def text(verb: str, **args: Any) -> str:
 def test_what_is_left_out_has_its_default() -> None:
     request = read_request(text("start", name="sim", count=2))
     assert (request.verb, request.cluster, request.options["count"]) == ("start", "vc1", 2)
-    assert (request.options["wait"], request.wait_timeout, request.options["on_timeout"]) == (True, 300, "leave")
+    assert (request.options["wait"], request.options["wait_timeout"], request.options["on_timeout"]) == (True, 300, "leave")
     assert read_request(text("status")).options == {}
 
 

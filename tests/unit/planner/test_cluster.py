@@ -8,6 +8,7 @@ import dataclasses
 from typing import Any, Optional
 
 import pytest
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model import addresses
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model.cluster import Cluster
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model.definition import parse
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model.errors import VcError
@@ -69,10 +70,6 @@ def test_the_next_clusters_get_the_next_numbers() -> None:
     assert [cluster.pkey for cluster in (first, second, third)] == ["0x0001", "0x0002", "0x0003"]
     again = define(changed(name="vc4", frontend__public=...), first, third)
     assert (again.network.vni, again.pkey) == (10002, "0x0002")
-
-
-def test_a_site_chooses_where_vnis_begin() -> None:
-    assert define(changed(), first_vni=500).network.vni == 500
 
 
 def test_without_a_frontend_its_index_stays_free() -> None:
@@ -307,11 +304,12 @@ def test_an_explicit_mac_of_a_foreign_range_is_stepped_round() -> None:
     assert not {node.mac for node in second.nodes} & {node.mac for node in first.nodes}
 
 
-def test_full_pools_are_told() -> None:
+def test_full_pools_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     one = define(changed(name="vc2", frontend__public=...))
     others = [dataclasses.replace(one, pkey=f"0x{number:04x}") for number in range(1, 0x7FFF)]
     assert "network.pkey" in refused("conflict", define, changed(), *others).item
-    assert "network.vni" in refused("conflict", define, changed(), first_vni=2**24).item
+    monkeypatch.setattr(addresses, "FIRST_VNI", 2**24)
+    assert "network.vni" in refused("conflict", define, changed()).item
 
 
 # ---- properties ----

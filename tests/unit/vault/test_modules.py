@@ -115,6 +115,13 @@ def test_vc_info_keeps_nothing_back_that_it_could_read(root: Path, monkeypatch: 
     found = run("vc_info", gather=["vault", "slurm"], vault_root=str(root / "missing"))
     assert (found["failed"], found["slurm"], "vault" in found) == (True, {"jobs": []}, False)
     assert [(result["name"], bool(result["error_code"])) for result in found["results"]] == [("vault", True), ("slurm", False)]
+    monkeypatch.setattr(info, "open_leases", lambda _place: Site(root.parent).leases)
+    monkeypatch.setattr(info.os, "geteuid", lambda: 0)
+    run("vc_cluster", vault_root=str(root), **definition())
+    (root / "store").symlink_to("store")
+    found = run("vc_info", gather=["vault", "slurm"], vault_root=str(root))
+    assert (found["failed"], found["slurm"], found["error_code"]) == (True, {"jobs": []}, "backend")
+    assert "Too many levels of symbolic links" in found["results"][0]["msg"]
     twice = run("vc_info", gather=["slurm", "slurm"])
     assert (twice["error_code"], twice["results"][0]["name"]) == ("duplicate", "gather[1]")
 
