@@ -45,7 +45,7 @@ class Host:
         program.chmod(0o755)
         self.commands = Commands({"PATH": f"{root}:{PATH}"})
         monkeypatch.setattr(ovsdb, "read", lambda _commands: self._overlay)
-        monkeypatch.setattr(flows, "install", lambda one: flows.flows(one))
+        monkeypatch.setattr(flows, "install", flows.flows)
         monkeypatch.setattr(flows, "installed", lambda one: bool(flows.flows(one)))
         monkeypatch.setattr(taps, "underlay", lambda _commands, _address: Underlay("br-phy", 1600))
 
