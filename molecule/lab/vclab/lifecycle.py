@@ -8,9 +8,25 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
-from . import cache, fabric, host, inventory, keys, preflight, ready, users
-from .layout import CACHE, EVERY_HOST, HOME_DIR, HOSTS, HOSTS_DIR, IMAGES_DIR, PUBLIC, RUNTIME, SSH_SOCKETS, STATE, HostPlan, host_plan
+from . import cache, cgroup, fabric, host, inventory, keys, preflight, ready, users
+from .layout import (
+    CACHE,
+    EVERY_HOST,
+    FABRIC,
+    HOME_DIR,
+    HOSTS,
+    HOSTS_DIR,
+    IMAGES_DIR,
+    PUBLIC,
+    RUNTIME,
+    SEGMENTS,
+    SSH_SOCKETS,
+    STATE,
+    HostPlan,
+    host_plan,
+)
 from .process import SLOWNESS, LabError, run
 
 SSH_CONFIG = STATE / "ssh_config"
@@ -61,7 +77,26 @@ def down(names: Sequence[str]) -> None:
             fabric.down()
             for place in (HOSTS_DIR, HOME_DIR, RUNTIME):
                 shutil.rmtree(place, ignore_errors=True)
+            if left := leftovers():
+                raise LabError(
+                    f"still there after everything was taken down: {', '.join(left)}; whoever holds it has to go first, then run this again"
+                )
     print(f"lab: {'down' if not names else ' '.join(names) + ' down'}")
+
+
+def leftovers() -> list[str]:
+    """What is on this machine of a lab that was taken down, caches excepted."""
+    mounts = [line.split()[:2] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    groups = [group for hierarchy in cgroup.hierarchies() for group in hierarchy.glob(cgroup.group_of("*"))]
+    links = fabric.links()
+    ours = {FABRIC, *(fabric.namespace_of(plan.name) for plan in EVERY_HOST)}
+    return [
+        *(f"network namespace {name}" for name in sorted(fabric.namespaces()) if name in ours),
+        *(f"link {segment.leg}" for segment in SEGMENTS if segment.leg in links),
+        *(f"mount {target}" for source, target in mounts if source.startswith("vc-lab-") or target.startswith(f"{STATE}/")),
+        *(f"cgroup {group}" for group in sorted(groups)),
+        *(f"directory {place}" for place in (HOSTS_DIR, HOME_DIR, RUNTIME) if place.exists()),
+    ]
 
 
 def crash(names: Sequence[str]) -> None:

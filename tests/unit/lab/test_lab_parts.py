@@ -127,3 +127,11 @@ def test_a_lab_without_a_running_host_is_nobodys(tmp_path: pathlib.Path, monkeyp
             fabric.clear_foreign_lab()
         host.communicate(b"\n")
     assert fabric.foreign_owner() == ""
+
+
+def test_what_a_lab_has_left_is_named(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = tmp_path / "run"
+    monkeypatch.setattr(lifecycle, "RUNTIME", left)
+    assert f"directory {left}" not in lifecycle.leftovers()
+    left.mkdir()
+    assert f"directory {left}" in lifecycle.leftovers()
