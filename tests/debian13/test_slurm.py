@@ -14,7 +14,7 @@ from tests.debian13.conftest import HOST
 from tests.lab import forgery, snapshot, versions
 from tests.lab.guest import QEMUS
 from tests.lab.host import DEBIAN13, UIDS, on, play, python
-from tests.lab.test_second_run import changes, totals
+from tests.lab.recap import changes, totals
 from tests.lab.virtual_cluster import VirtualCluster, awaited, cancel
 
 ONE = {"nodes": "compute0", "per_host": None}

@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
 
 from tests.lab import snapshot
 from tests.lab.host import attempt, on, play, python
+from tests.lab.recap import changes, totals
 
 # Bytes, not meaning: the database file of Open vSwitch grows with every transaction, also with one that says what was there before.
 RAW = """
@@ -45,26 +45,6 @@ def dump() -> dict[str, Any]:
     return found
 
 
-def changes(recap: str) -> list[str]:
-    """Every task result that says changed, with its task."""
-    task, found = "", []
-    for line in recap.splitlines():
-        if line.startswith("TASK ["):
-            task = line.split("[", 1)[1].split("]")[0]
-        elif line.startswith("changed: ["):
-            found.append(f"{task}: {line}")
-    return found
-
-
-def totals(recap: str) -> dict[str, int]:
-    lines = re.findall(r"ok=\d+ .*", recap.split("PLAY RECAP", 1)[1])
-    assert lines
-    return {
-        word: sum(int(number) for line in lines for number in re.findall(rf"{word}=(\d+)", line))
-        for word in ("changed", "unreachable", "failed")
-    }
-
-
 @pytest.mark.usefixtures("demo")
 def test_a_second_run_changes_nothing() -> None:
     before = dump()
@@ -92,30 +72,3 @@ def test_a_port_removed_by_hand_is_repaired_by_one_task() -> None:
     assert len(done) == 1, done
     assert predicted == done
     snapshot.unchanged(before, timeout=10)
-
-
-@pytest.mark.usefixtures("demo")
-def test_what_an_ended_run_had_only_written_is_put_in_force_by_the_next() -> None:
-    """As if each role had been ended between its files and what makes the host go by them."""
-    settings = "/etc/hpc-virtual-cluster"
-    places = {"overlay_host": "hv1", "frontend_host": "fe1", "vault": "nas", "gate": "head"}
-    daemons = {("nas", "tgt.service"): "ActiveEnter", ("nas", "ssh.service"): "StateChange", ("head", "ssh.service"): "StateChange"}
-
-    def since() -> list[str]:
-        asked = [(host, unit, f"--property={moment}TimestampMonotonic") for (host, unit), moment in daemons.items()]
-        return [on(host, "systemctl", "show", moment, unit) for host, unit, moment in asked]
-
-    wanted = on("fe1", "cat", f"{settings}/public-filter.xml")
-    older = re.sub(r" *<rule [^>]*>\s*<arp [^>]*0\.0\.0\.0'/>\s*</rule>\n", "", wanted)
-    assert older != wanted
-    before, rules = since(), on("fe1", "virsh", "nwfilter-dumpxml", "vc-public")
-    on("fe1", "virsh", "-q", "nwfilter-define", "/dev/stdin", stdin=older)
-    assert on("fe1", "virsh", "nwfilter-dumpxml", "vc-public") != rules
-    on("hv1", "nft", "delete", "element", "inet", "vc_underlay", "peers", "{ 10.88.0.22 }")
-    for role, host in places.items():
-        on(host, "tee", f"{settings}/{role}.in-force", stdin="of an older release")
-    only = ["--limit", ",".join(places.values()), "--tags", "network,frontend,vault,gate"]
-    assert changes(play("site.yml", *only).stdout)
-    assert "10.88.0.22" in on("hv1", "nft", "list", "set", "inet", "vc_underlay", "peers")
-    assert on("fe1", "virsh", "nwfilter-dumpxml", "vc-public") == rules
-    assert not set(since()) & set(before)

@@ -13,7 +13,7 @@ import pytest
 
 from tests.lab import in_process, snapshot
 from tests.lab.host import KEYS, ROOT, attempt, on, play
-from tests.lab.test_second_run import changes, totals
+from tests.lab.recap import changes, totals
 from tests.lab.vault import COMMAND
 from tests.lab.virtual_cluster import VirtualCluster, awaited, cancel_all
 
@@ -132,7 +132,8 @@ def test_remove_takes_nothing_away_that_was_not_named(cluster: VirtualCluster) -
     # Remove may meet it at any moment of its life.
     assert cluster.computeset("s", nodes="compute[0-1]", per_host=1, walltime="1h", wait=False)["changed"]
     there = jobs()
-    assert f"{NAME} runs: s, frontend" in refused("remove", vc=NAME, delete_disks_of=NAME)
+    said = refused("remove", vc=NAME, delete_disks_of=NAME)
+    assert f"{NAME} runs: s, frontend" in said, said
     assert f"{NAME} has disks: frontend" in refused("remove", vc=NAME, terminate=True)
     assert "the same" in refused("remove", vc=NAME, terminate=True, delete_disks_of="vc1")
     play("remove.yml", "--check", vc=NAME, terminate=True, delete_disks_of=NAME)
