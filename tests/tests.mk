@@ -5,7 +5,8 @@ PYTEST = .cache/venv/bin/python -m pytest
 
 # One pytest run, so that one line at the end says how it went: one process has the lab, which comes up once and stays up; the other
 # has the rest, which is nearly done by then.
-test: | venv
+test:
+	@$(LAB) ready
 	$(PYTEST) --numprocesses=2 --no-loadscope-reorder --durations=10 --ignore=tests/lab/slow tests/lab tests/static tests/unit
 
 # Proofs on the same lab that wait for minutes.

@@ -88,23 +88,6 @@ def play(
     return done
 
 
-def module(host: str, name: str, args: Mapping[str, Any], user: str = "root", check: bool = False, timeout: float = 900) -> dict[str, Any]:
-    """One module call through Ansible, as a play would make it; its whole answer, also when it failed (then with ``failed``)."""
-    command = [str(BIN / "ansible"), "-i", str(INVENTORY), host, "-m", f"hpc.virtual_cluster.{name}", "-a", json.dumps(args), "--diff"]
-    if user != "root":
-        command += ["--become", "--become-user", user]
-    if check:
-        command.append("--check")
-    done = finished(command, timeout=timeout, env=ANSIBLE)
-    _, found, answer = done.stdout.partition("=> ")  # pylint: disable=disallowed-name
-    if not found:
-        raise Failed(f"{name} on {host}: no answer\n{done.stdout}{done.stderr}")
-    result: dict[str, Any] = json.JSONDecoder().raw_decode(answer)[0]
-    if done.returncode != 0:
-        result.setdefault("failed", True)
-    return result
-
-
 ANSIBLE = {
     "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".cache" / "collections"),
     "ANSIBLE_NOCOLOR": "1",

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.lab import in_process
 from tests.lab.guest import ssh
-from tests.lab.host import LAB, attempt, finished, module, on
+from tests.lab.host import LAB, attempt, finished, on
 from tests.lab.virtual_cluster import awaited
 
 HOST, CLUSTER, DOMAIN, TAP = "fe1", "vc1", "vc1.frontend", "t002711n0"
@@ -26,7 +27,7 @@ def cluster(demo: None) -> dict[str, Any]:
 
 
 def frontend(cluster: dict[str, Any], check: bool = False, **options: Any) -> dict[str, Any]:
-    return module(HOST, "vc_frontend", {"cluster": cluster, **options}, check=check)
+    return in_process.answers(HOST, "vc_frontend", [{"cluster": cluster, **options, "_ansible_check_mode": check}])[0]
 
 
 def verbs(answer: dict[str, Any]) -> list[str]:

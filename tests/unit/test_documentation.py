@@ -86,7 +86,7 @@ def test_every_line_of_the_status_table_is_held_by_a_test(claim: proofs.Claim) -
 
 def runs(target: str, test: str) -> bool:
     """Whether a target of the Makefile runs this test."""
-    recipe = re.findall(rf"(?m)^{target}:.*\n\t(.*)", (ROOT / "tests/tests.mk").read_text(encoding="utf-8"))
+    recipe = re.findall(rf"(?m)^{target}:.*\n((?:\t.*\n)+)", (ROOT / "tests/tests.mk").read_text(encoding="utf-8"))
     words = " ".join(recipe).split()
     left_out = [word.removeprefix("--ignore=") for word in words if word.startswith("--ignore=")]
 

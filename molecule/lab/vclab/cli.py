@@ -8,9 +8,10 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from . import controller, demo, host, lifecycle, preflight, ready
-from .layout import DEBIAN13, EVERY_HOST, host_plan
+from .layout import DEBIAN13, EVERY_HOST, HOSTS, host_plan
 from .process import ENVIRONMENT, LabError, run
 
 
@@ -60,9 +61,20 @@ def parser() -> argparse.ArgumentParser:
     play.add_argument("playbook", metavar="NAME")
     play.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARG")
     verbs.add_parser("venv", help="make the virtual environment of tests and linters")
+    verbs.add_parser("ready", help="make all that tests on the lab begin with: packages, virtual environment, root file system, images")
     for verb, text in (("demo", "make demo"), ("demo-down", "make demo-down"), ("distclean", "make distclean")):
         verbs.add_parser(verb, help=text)
     return words
+
+
+def make_ready() -> int:
+    """Both take minutes, and neither needs the other."""
+    preflight.ensure_packages()
+    with ThreadPoolExecutor() as pool:
+        waited = [pool.submit(controller.venv, everything=True), pool.submit(ready.artifacts, [plan.release for plan in HOSTS])]
+    for future in waited:
+        future.result()
+    return 0
 
 
 def dispatch(given: argparse.Namespace) -> int:
@@ -81,6 +93,8 @@ def dispatch(given: argparse.Namespace) -> int:
     if given.verb in ("up", "down", "crash"):
         {"up": lifecycle.up, "down": lifecycle.down, "crash": lifecycle.crash}[given.verb](given.hosts)
         return 0
+    if given.verb == "ready":
+        return make_ready()
     if given.verb == "images":
         return images(given.names)
     if given.verb in ("exec", "ssh"):
