@@ -8,6 +8,7 @@ epilog of another fault's job could die with it.
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,8 @@ ROUNDS = 3
 # Longer than a tiny guest takes to boot: some rounds hit the start, some a running guest.
 LATEST_MOMENT = 8.0
 HOSTS = ("hv1", "hv2")
+# Other moments in every run; a run that failed says which they were.
+SEED = int(os.environ.get("VC_FAULT_SEED") or time.time())
 
 # SIGKILL the processes of one job that have a word in their command line, as soon as there are any.
 KILL = """
@@ -88,7 +91,7 @@ def victims(demo: None) -> Iterator[dict[str, VirtualCluster]]:
 
 def suffer(fault: str, cluster: VirtualCluster, number: int) -> None:
     """Start a set, let a random time pass, let the fault happen; then see to it that the job goes."""
-    chance = random.Random(f"{fault} {number}")
+    chance = random.Random(f"{SEED} {fault} {number}")
     job = cluster.start(wait=False)
     try:
         # Not a wait for anything: the moment is what is tried out.
@@ -105,6 +108,7 @@ def nothing_left(victims: dict[str, VirtualCluster], number: int) -> None:
     with ThreadPoolExecutor(len(victims)) as pool:
         ends = {fault: pool.submit(suffer, fault, cluster, number) for fault, cluster in victims.items()}
     failed = {fault: error for fault, end in ends.items() if (error := end.exception()) is not None}
+    print(f"these moments again: VC_FAULT_SEED={SEED}")
     assert failed == {}
     snapshot.unchanged(before)
 
