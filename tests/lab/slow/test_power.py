@@ -138,6 +138,8 @@ def test_a_guest_that_ignores_its_button(small: VirtualCluster, running: int) ->
     assert results[f"{small.name}/compute0"]["state"] == "shutdown"
     assert results[f"{small.name}/compute1"]["state"] == "failed"
     assert (answer["nodes"]["compute0"]["state"], process(running, "compute0")) == ("off", "")
+    # Who asks before the agent has seen it end is told that it runs.
+    awaited(lambda: lease(small.name, "compute1")["state"] == "crashed", "the vault to know")
     assert states(power(small, "compute[0-1]", state="powered_on")) == dict.fromkeys(NODES, "running")
 
 
