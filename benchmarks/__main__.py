@@ -121,7 +121,9 @@ def measured(name: str) -> None:
 
 
 def write_page() -> None:
-    tables = [(RESULTS / f"{name}.md").read_text(encoding="utf-8") for name in BENCHMARKS]
+    known = [name for name in BENCHMARKS if (RESULTS / f"{name}.md").exists()]
+    tables = [(RESULTS / f"{name}.md").read_text(encoding="utf-8") for name in known]
+    tables += [f"Not measured yet: {name}.\n" for name in BENCHMARKS if name not in known]
     PAGE.write_text("\n".join([BEGIN, *machine(), "", "\n".join(tables)]), encoding="utf-8")
 
 
@@ -135,7 +137,6 @@ def main(names: Sequence[str]) -> int:
         for name in names or BENCHMARKS:
             print(f"{name} ...", flush=True)
             measured(name)
-        if all((RESULTS / f"{name}.md").exists() for name in BENCHMARKS):
             write_page()
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
