@@ -81,6 +81,8 @@ def attach(commands: Commands, overlay_host: OverlayHost, ports: Sequence[Port])
         what = ", ".join(port.tap for port in ports)
         taps.guard(commands)
         try:
+            # Before their ports: once nothing says whose it was, a run after this one was ended would take the device for the new holder's.
+            taps.remove(commands, [port.tap for port in fresh])
             # By itself: ovs-vswitchd would go on with the device that is replaced when the port is deleted and added in one step.
             ovsdb.write(commands, closing, f"detaching who had {what}")
             taps.make(commands, fresh)

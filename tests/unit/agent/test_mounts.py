@@ -4,12 +4,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.unit.apart import needs_root, run_apart
 
 _PRELUDE = """
 import ctypes, os, subprocess, sys, time
@@ -38,15 +37,11 @@ def mounted():
     return sorted(line.split()[4] for line in open("/proc/self/mountinfo") if str(root) in line)
 """
 
-pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can mount")
+pytestmark = needs_root
 
 
 def run(root: Path, program: str) -> None:
-    argv = ["unshare", "--mount", "--propagation", "private", sys.executable, "-c", _PRELUDE + program, str(root)]
-    done = subprocess.run(
-        argv, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, "PYTHONPATH": ":".join(sys.path)}
-    )
-    assert done.returncode == 0, done.stderr
+    run_apart(_PRELUDE + program, root, "--mount", "--propagation", "private")
 
 
 def test_what_lies_under_a_mount_is_the_jobs_again(tmp_path: Path) -> None:

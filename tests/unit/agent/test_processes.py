@@ -19,6 +19,7 @@ from ansible_collections.hpc.virtual_cluster.plugins.module_utils.agent.processe
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.agent.supervisor import supervise
 
 from tests.unit.agent.hosts import USER, overlay_directory, places
+from tests.unit.apart import needs_root
 from tests.unit.refusal import refused
 
 _HOLD = "import sys, time; file = open(sys.argv[1], 'a'); print('held', flush=True); time.sleep(60)"
@@ -69,7 +70,7 @@ time.sleep(60)
 """
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can act for two users")
+@needs_root
 @pytest.mark.parametrize("how", ["opened", "mapped"])
 @pytest.mark.parametrize("mount", ["kept", "detached"])
 def test_a_file_under_another_path_is_still_the_jobs(disk: Path, how: str, mount: str) -> None:
@@ -125,6 +126,16 @@ time.sleep(60)
 """
 
 
+def outlives(process: subprocess.Popen[str], disk: Path, job: int) -> None:
+    """A process that is none of the job's is left alone."""
+    try:
+        assert JobProcesses(places(disk.parents[3]), job, USER).kill_all(set(), 10) == []
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.wait()
+
+
 @pytest.mark.parametrize("name", [b"\xff\xfe", b"a\rUid:\t0\r", b"a\x0bUid:\t0"])
 def test_a_process_may_have_any_name(disk: Path, name: bytes) -> None:
     process = start(_NAMED.format(name=name) + _HOLD, disk, USER)
@@ -136,15 +147,9 @@ def test_a_process_may_have_any_name(disk: Path, name: bytes) -> None:
         process.wait()
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can act for two users")
+@needs_root
 def test_a_strangers_process_may_have_any_name(disk: Path) -> None:
-    process = start(_NAMED.format(name=b"\xff") + _STRANGER.format(user=USER + 1), disk, 0)
-    try:
-        assert JobProcesses(places(disk.parents[3]), 7, USER).kill_all(set(), 10) == []
-        assert process.poll() is None
-    finally:
-        process.kill()
-        process.wait()
+    outlives(start(_NAMED.format(name=b"\xff") + _STRANGER.format(user=USER + 1), disk, 0), disk, 7)
 
 
 _MAPS = """
@@ -173,7 +178,7 @@ time.sleep(60)
 """
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can act for two users")
+@needs_root
 @pytest.mark.parametrize("program", [_MAPS, _MOUNTS, _TUN], ids=["mapped file", "mount", "interface"])
 def test_what_a_process_uses_may_have_any_name(disk: Path, program: str) -> None:
     elsewhere = disk.parent.parent / "elsewhere"
@@ -227,25 +232,13 @@ def test_a_kernel_that_tells_no_inode_leaves_the_path(disk: Path, monkeypatch: p
             process.wait()
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can act for two users")
+@needs_root
 def test_another_users_process_with_the_same_file_is_left_alone(disk: Path) -> None:
-    process = start(_HOLD, disk, 0)
-    try:
-        assert JobProcesses(places(disk.parents[3]), 7, USER).kill_all(set(), 10) == []
-        assert process.poll() is None
-    finally:
-        process.kill()
-        process.wait()
+    outlives(start(_HOLD, disk, 0), disk, 7)
 
 
 def test_another_jobs_files_are_not_this_ones(disk: Path) -> None:
-    process = start(_HOLD, disk, USER)
-    try:
-        assert JobProcesses(places(disk.parents[3]), 70, USER).kill_all(set(), 10) == []
-        assert process.poll() is None
-    finally:
-        process.kill()
-        process.wait()
+    outlives(start(_HOLD, disk, USER), disk, 70)
 
 
 def test_without_unified_cgroups_the_agent_is_told(disk: Path) -> None:
@@ -308,7 +301,7 @@ def test_nobody_leaves_a_cgroup_that_slurm_has_put_him_into(tmp_path: Path, with
     assert host.moved() == []
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can act for two users")
+@needs_root
 def test_a_cgroup_of_a_users_own_making_keeps_nobody_out(tmp_path: Path) -> None:
     host = Hierarchy(tmp_path, "/system.slice/slurmd.service")
     os.chown(host.has("user.slice/user-45678.slice/job_7"), USER, -1)

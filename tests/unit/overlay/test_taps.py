@@ -4,12 +4,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-import pytest
+from tests.unit.apart import needs_root, run_apart
 
 _PRELUDE = """
 import subprocess, sys
@@ -45,15 +42,11 @@ taps.guard = lambda commands: None
 taps.underlay = lambda commands, address: None
 """
 
-pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="only root can make taps")
+pytestmark = needs_root
 
 
 def run(root: Path, program: str) -> None:
-    argv = ["unshare", "--net", "--mount", sys.executable, "-c", _PRELUDE + program, str(root)]
-    done = subprocess.run(
-        argv, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, "PYTHONPATH": ":".join(sys.path)}
-    )
-    assert done.returncode == 0, done.stderr
+    run_apart(_PRELUDE + program, root, "--net", "--mount")
 
 
 def test_a_tap_that_the_switch_took_down_at_boot_is_up(tmp_path: Path) -> None:
@@ -113,6 +106,31 @@ except VcError as error:
     assert one.tap in error.item
 ports.attach(Commands(), HOST, [one])
 assert taps.usable(one)
+assert device(one.tap) != before
+""",
+    )
+
+
+def test_one_that_another_holder_had_is_not_taken_over_after_an_ended_run(tmp_path: Path) -> None:
+    run(
+        tmp_path,
+        """
+taps.make(Commands(), [one])
+class Killed(BaseException):
+    pass
+def killed(commands, sections, tried):
+    write(commands, sections, tried)
+    raise Killed
+next_holder = port(user_id=0, holder="job:9.0")
+before, ovsdb.write = device(one.tap), killed
+try:
+    ports.attach(Commands(), HOST, [next_holder])
+    raise AssertionError("attached")
+except Killed:
+    ovsdb.write = write
+# Whoever held it has no way back onto the wire.
+ports.attach(Commands(), HOST, [next_holder])
+assert taps.usable(next_holder)
 assert device(one.tap) != before
 """,
     )

@@ -22,6 +22,7 @@ from ansible_collections.hpc.virtual_cluster.plugins.module_utils.planner import
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.planner.plan import Action, Plan
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault import source_file
 
+from tests.unit.apart import needs_root
 from tests.unit.hostile import every_hostile
 from tests.unit.refusal import refused
 from tests.unit.vault.site import MIB, Site, before_the_first_copy, caller, definition
@@ -412,7 +413,7 @@ def test_what_the_kernel_refuses_of_one_item_does_not_stop_the_others(site: Site
     assert [action.item for action in vault.plan(*items)[0].actions] == [first]
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can mount")
+@needs_root
 def test_what_makes_room_needs_none(tmp_path: Path) -> None:
     """A file system that has no room for one more name."""
     subprocess.run(["mount", "-t", "tmpfs", "-o", "nr_inodes=100", "vc-test", str(tmp_path)], check=True)
