@@ -27,9 +27,10 @@ def main(reader: str, file: str, text: str, pid: str, port: str, key: str, guids
     Path(file).write_text(Path(text).read_text(encoding="utf-8"), encoding="utf-8")
     os.kill(int(pid), signal.SIGHUP)
     lacking = Path(guids).read_text(encoding="utf-8").split()
+    places = {guid: fabric.find(guid) for guid in lacking}
     until = time.monotonic() + SECONDS
     while lacking and time.monotonic() < until:
-        lacking = [guid for guid in lacking if key not in (fabric.keys(guid) or ())]
+        lacking = [guid for guid in lacking if key not in (fabric.keys(places[guid]) or ())]
         time.sleep(0.02)
     print(f"{len(lacking)} ports lack the key")
     return 1 if lacking else 0
