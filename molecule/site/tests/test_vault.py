@@ -21,9 +21,15 @@ def test_the_target_daemon_runs_and_serves_nothing_yet(host: Host) -> None:
 
 def test_every_host_has_one_line_and_one_command(host: Host) -> None:
     lines = [line for line in host.file("/root/.ssh/authorized_keys").content_string.splitlines() if "vc-vault" in line]
-    assert len(lines) == 3
-    for name, address in (("fe1", "10.77.0.20"), ("hv1", "10.77.0.21"), ("hv2", "10.77.0.22")):
-        (line,) = [line for line in lines if f"serve --host {name}" in line]
+    hosts = {
+        "head": ("10.77.0.10", "gate"),
+        "fe1": ("10.77.0.20", "frontends-and-gate"),
+        "hv1": ("10.77.0.21", "guests"),
+        "hv2": ("10.77.0.22", "guests"),
+    }
+    assert len(lines) == len(hosts)
+    for name, (address, allowed) in hosts.items():
+        (line,) = [line for line in lines if f"serve --host {name} --allow {allowed}\"" in line]
         assert "restrict" in line.split(" ssh-")[0]
         assert f'from="{address}"' in line
 
