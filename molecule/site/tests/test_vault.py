@@ -29,7 +29,7 @@ def test_every_host_has_one_line_and_one_command(host: Host) -> None:
     }
     assert len(lines) == len(hosts)
     for name, (address, allowed) in hosts.items():
-        (line,) = [line for line in lines if f"serve --host {name} --allow {allowed}\"" in line]
+        (line,) = [line for line in lines if f'serve --host {name} --allow {allowed}"' in line]
         assert "restrict" in line.split(" ssh-")[0]
         assert f'from="{address}"' in line
 
