@@ -130,7 +130,10 @@ def test_a_host_that_was_cut_off_is_fenced(lasting: VirtualCluster) -> None:
     awaited(lambda: listed("hv1", "orphans"), "the overlay of the fenced job kept as an orphan", timeout=150)
     assert listed("hv1", "spool") == []
     assert "overlay.qcow2" in on("hv1", "ls", f"{SCRATCH}/orphans/lasting.{NODE}.{old['epoch']}").split()
-    assert f"epoch {old['epoch']} is over" in on("hv1", "journalctl", "-t", "vc-flush", "-o", "cat", "--no-pager", "-n", "50")
+    over = f"epoch {old['epoch']} is over"
+    awaited(
+        lambda: over in on("hv1", "journalctl", "-t", "vc-flush", "-o", "cat", "--no-pager", "-n", "50"), "its refusal in the journal", 10
+    )
     assert not qemu_of("hv1", lasting)
     assert lease_of(lasting) == new
     again = lasting.computeset("second", **wish("hv2"), walltime="1h", grace="5s")

@@ -124,6 +124,9 @@ def stuck(gated: VirtualCluster) -> Iterator[None]:
             awaited(lambda: places_held() == 2 * EACH, "all of them are being served", 30)
             yield
         finally:
+            # A call that is slow may find the set gone, and submit it once more.
+            while not all(call.done() for call in calls):
+                cancel_all(gated)
             cancel_all(gated)
             answers = [call.result() for call in calls]
             on("head", "scontrol", "delete", "partitionname=closed")

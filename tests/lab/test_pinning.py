@@ -86,7 +86,7 @@ def sent() -> dict[str, list[str]]:
     listeners = {"hv1": [tap(VNI, 2), tap(OTHER_VNI, 0), tap(OTHER_VNI, 2)], "hv2": [tap(VNI, 1), tap(OTHER_VNI, 1)]}
     heard: dict[str, list[str]] = {}
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        ears = [pool.submit(python, host, LISTEN, json.dumps([8, 2, *names])) for host, names in listeners.items()]
+        ears = [pool.submit(python, host, LISTEN, json.dumps([20, 6, *names])) for host, names in listeners.items()]
         time.sleep(1)
         python("hv1", SEND, json.dumps([tap(VNI, 0), mac(0), address(0), mac(1), address(1), mac(9), address(9)]))
         # Silence is worth nothing from those who were gone before everything was said.

@@ -325,7 +325,7 @@ def test_status_tells_a_host_its_own_leases_and_no_secret(tenant: Tenant) -> Non
 def planted(host: str, text: str) -> Iterator[None]:
     """The text in a command line, an environment, a file and the journal: the search has to see each of them."""
     unit, path = "vc-proof-planted", "/tmp/vc-proof-planted"
-    on(host, "systemd-run", "-q", f"--unit={unit}", f"--setenv=PLANTED={text}", "/bin/sh", "-c", f"sleep 60; : {text}")
+    on(host, "systemd-run", "-q", f"--unit={unit}", f"--setenv=PLANTED={text}", "/bin/sh", "-c", f"sleep 600; : {text}")
     on(host, "sh", "-c", f"echo {text} > {path}; logger {text}")
     try:
         yield

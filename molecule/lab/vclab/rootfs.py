@@ -88,7 +88,7 @@ chr systemctl list-unit-files --no-legend --state=enabled | awk '{print $1}' | g
   chr systemctl disable -q "$unit" 2>/dev/null || true
 done
 for unit in console-getty.service systemd-timesyncd.service systemd-networkd.service systemd-resolved.service apt-daily.timer \
-  apt-daily-upgrade.timer e2scrub_all.timer fstrim.timer dpkg-db-backup.timer; do
+  apt-daily-upgrade.timer systemd-tmpfiles-clean.timer e2scrub_all.timer fstrim.timer dpkg-db-backup.timer; do
   chr systemctl mask -q "$unit"
 done
 

@@ -26,9 +26,11 @@ def foreign() -> Iterator[Names]:
     before = infiniband.read()
     infiniband.write(f"{ADMIN}{before}# the end\n")
     infiniband.reload()
+    awaited(lambda: "0x8700" in infiniband.keys(MANAGER, D)[D], "the admin's partition", 10)
     yield {}
     infiniband.write(before)
     infiniband.reload()
+    awaited(lambda: "0x8700" not in infiniband.keys(MANAGER, D)[D], "the fabric without the admin's partition", 10)
 
 
 @contextlib.contextmanager
