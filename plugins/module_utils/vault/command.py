@@ -94,6 +94,8 @@ def main(argv: Sequence[str]) -> int:
         result: dict[str, Any]
         if options.verb == "status":
             result = leases.everything(options.cluster)
+        elif options.verb == "init":
+            result = leases.begin()
         elif options.verb == "break":
             result = leases.break_(options.cluster, options.node, options.reason)
         else:
@@ -117,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--host", required=True, help="name of the host that owns the key")
     verb.add_argument("--allow", choices=sorted(_ALLOWED), default="guests", help="what the host is for (default: %(default)s)")
     verb.add_argument("--portal-port", type=int, default=PORT, help="TCP port of tgtd (default: %(default)s)")
+    verbs.add_parser("init", help="make an empty registry where none is yet; role vault does it once")
     verb = verbs.add_parser("status", help="print everything the vault knows, as JSON without secrets")
     verb.add_argument("--cluster", default="", help="only this virtual cluster")
     verb = verbs.add_parser("break", help="take a lease from its holder; only when that host is gone for good")

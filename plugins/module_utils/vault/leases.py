@@ -189,6 +189,11 @@ class Leases:
                 found[cluster.name] = {"cluster": cluster.to_dict(), "leases": leases}
         return {"clusters": found}
 
+    def begin(self) -> dict[str, Any]:
+        """Make an empty registry where none is yet, so that a place without one is known to be none: ``{changed}``."""
+        with self._registry.lock("vault"):
+            return {"changed": self._registry.begin()}
+
     def everything(self, only: str = "") -> dict[str, Any]:
         """For admins: clusters, leases, claims, disks, golden images, ISOs, exports; no secrets."""
         snapshot = self._registry.read()
@@ -218,7 +223,7 @@ class Leases:
         """A host drops what is stale or not held, so an empty mount point must not be taken for a registry without leases."""
         if not self._registry.exists():
             remedy = f"on the vault host: is the file system of {self._registry.root} mounted?"
-            raise VcError("backend", item, "reading its leases", "there has never been a virtual cluster in this vault", remedy)
+            raise VcError("backend", item, "reading its leases", "there is no registry in this vault", remedy)
 
     def _make_disks(self, cluster: Cluster, nodes: Sequence[str], holder: Holder, answers: dict[str, dict[str, Any]]) -> None:
         goldens, disks = self._store.goldens(), self._store.disks().get(cluster.name, {})

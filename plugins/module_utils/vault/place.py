@@ -11,6 +11,7 @@ from typing import Optional
 from ..model.errors import VcError
 from ..model.names import shown
 from . import durable
+from .registry import Registry
 
 FILE = "/etc/hpc-virtual-cluster/vault.json"
 # Where there is no such file.
@@ -33,11 +34,15 @@ def root_of(asked: Optional[str]) -> str:
 
 
 def check_root(root: str) -> None:
-    """Refuse a vault directory that no vault is in, before anything is made there: VcError ``invalid``, ``backend``."""
+    """Refuse a vault directory that no vault is in, before anything is made there: VcError ``invalid``, ``backend``, ``version``."""
     check_root_name(root)
+    remedy = "mount its file system; if there was never a vault on this host, run role vault"
     if not Path(root).is_dir():
-        remedy = "mount its file system; if there was never a vault on this host, run role vault"
         raise VcError("backend", f"vault_root {root}", "opening the vault", "there is no such directory", remedy)
+    # The role has begun a registry before it said so.
+    if Path(FILE).exists() and root_of(None) == root and not Registry(root).exists():
+        detail = f"{FILE} says that it is here, and there is no registry in it"
+        raise VcError("backend", f"vault_root {root}", "opening the vault", detail, remedy)
 
 
 def check_root_name(root: str) -> None:

@@ -73,7 +73,7 @@ class Registry:
             yield
 
     def exists(self) -> bool:
-        """Whether anything was ever written; what is removed leaves an empty registry, not none."""
+        """Whether there is one; what is removed leaves an empty registry, not none."""
         return self._file.exists()
 
     def read(self) -> Snapshot:
@@ -97,6 +97,14 @@ class Registry:
                 if held.get((kind, value)) == owner:
                     found[kind][value] = owner
         return found
+
+    def begin(self) -> bool:
+        """Write an empty registry where there is none yet; whether there was none."""
+        if self.exists():
+            return False
+        durable.make_directory(self.path)
+        self._commit({}, 0)
+        return True
 
     def put(self, cluster: Cluster, epoch_floor: int = 0) -> None:
         """Claim the cluster's numbers, then commit it.  VcError ``conflict`` when another cluster has one; nothing was written then."""

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault import command, place
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault.registry import Registry
 
 from tests.unit.refusal import refused
-from tests.unit.vault.site import Site, definition
+from tests.unit.vault.site import Site, caller, definition
 from tests.unit.vault.test_modules import run
 
 
@@ -50,6 +51,12 @@ def test_modules_and_the_command_find_the_same_vault(
 ) -> None:
     site = Site(tmp_path)
     told.write_text(json.dumps({"schema": 1, "root": str(site.root)}))
+    for found in (run("vc_cluster", **definition()), run("image_vault", goldens=[])):
+        assert (found["error_code"], found["changed"]) == ("backend", False)
+        assert "there is no registry in it. Remedy: mount its file system" in found["msg"]
+    assert not list(site.root.glob("registry/*"))
+    with site.registry.lock("vault"):
+        assert [site.registry.begin(), site.registry.begin()] == [True, False]
     assert run("vc_cluster", **definition())["changed"]
     assert run("image_vault", goldens=[{"name": "tiny", "source": str(site.image())}])["changed"]
     assert list(site.registry.read().clusters) == ["vc1"]
@@ -73,26 +80,45 @@ PLAY = """
         name: hpc.virtual_cluster.vault
         tasks_from: place.yml
 """
-# vault.json of a host, what it is asked for, the directories that are there, and what the role says to it.
-PLACES: dict[str, tuple[str, str, list[str], str]] = {
-    "first": ("", "vault", [], ""),
-    "second": ("vault", "vault", ["vault/registry"], ""),
+
+
+def test_a_new_vault_has_no_clusters_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`comet --check` asks it before the first cluster is defined."""
+    arguments = ["--root", str(tmp_path), "--tgt-socket", str(tmp_path / "nobody")]
+    changed = []
+    for _run in range(2):
+        assert command.main([*arguments, "init"]) == 0
+        changed.append(json.loads(capsys.readouterr().out)["changed"])
+    assert changed == [True, False]
+    request = json.dumps({"schema": 1, "verb": "status", "args": {"cluster": "vc1"}})
+    answer = command.serve(command.open_leases(str(tmp_path)), caller("fe1"), request)
+    assert json.loads(answer) == {"ok": True, "result": {"clusters": {}}}
+
+
+AWAY = "Remedy: mount its file system and run this again"
+# vault.json of a host, what it is asked for, the directories that are there, which of them has a registry, and what the role says to it.
+PLACES: dict[str, tuple[str, str, list[str], str, str]] = {
+    "first": ("", "vault", [], "", ""),
+    "second": ("vault", "vault", ["vault"], "vault", ""),
     # Its file system is not mounted: what would be made there is another vault.
-    "away": ("mnt/vault", "mnt/vault", ["mnt"], "Remedy: mount its file system and run this again"),
-    "moving_away": ("mnt/vault", "other", ["mnt"], "Remedy: mount its file system and run this again"),
+    "away": ("mnt/vault", "mnt/vault", ["mnt"], "", AWAY),
+    "mount_point": ("mnt/vault", "mnt/vault", ["mnt/vault"], "", AWAY),
+    "moving_away": ("mnt/vault", "other", ["mnt"], "", AWAY),
     # As the remedy of the next one says.
-    "moved": ("vault", "other", ["other/registry"], ""),
-    "left": ("vault", "other", ["vault/registry"], "Remedy: leave vault_root as it was"),
-    "unused": ("vault", "other", ["vault"], ""),
+    "moved": ("vault", "other", ["other"], "other", ""),
+    "left": ("vault", "other", ["vault"], "vault", "Remedy: leave vault_root as it was"),
 }
 
 
 def test_the_role_begins_nothing_anew_where_a_vault_was(tmp_path: Path) -> None:
     hosts = {}
-    for name, (known, asked, there, _said) in PLACES.items():
+    for name, (known, asked, there, registry, _said) in PLACES.items():
         host = tmp_path / name
         for directory in ["etc", *there]:
             (host / directory).mkdir(parents=True)
+        if registry:
+            with Registry(str(host / registry)).lock("vault"):
+                Registry(str(host / registry)).begin()
         if known:
             (host / "etc" / "vault.json").write_text(json.dumps({"schema": 1, "root": str(host / known)}))
         hosts[name] = {"vault_root": str(host / asked), "vault_paths": {"configuration": str(host / "etc")}}
@@ -103,5 +129,5 @@ def test_the_role_begins_nothing_anew_where_a_vault_was(tmp_path: Path) -> None:
     environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_HOME": str(tmp_path / "ansible")}
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=120, check=False)
     refusals = dict(re.findall(r"(?s)fatal: \[(\w+)\].*?(Remedy: [a-z_ ]+)", done.stdout))
-    assert refusals == {name: said for name, (_known, _asked, _there, said) in PLACES.items() if said}, done.stdout
+    assert refusals == {name: said for name, (*_given, said) in PLACES.items() if said}, done.stdout
     assert len(re.findall(r"(?m)^\w+ +: ok=", done.stdout)) == len(PLACES), done.stdout + done.stderr
