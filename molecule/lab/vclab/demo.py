@@ -102,9 +102,18 @@ def up() -> int:
     stages.run("Hosts and networks", lambda: lifecycle.up([]))
     stages.run("playbooks/site.yml: Slurm, vault, networks, hypervisors", lambda: play("site"))
     stages.run("playbooks/comet.yml: virtual cluster vc1", lambda: play("comet", *patience()))
-    stages.run("playbooks/status.yml", lambda: play("status", "-e", f"table={TABLE}", shown=False))
+    stages.run("playbooks/status.yml", table)
     print(f"\n{TABLE.read_text()}\n{stages.summary()}\n\n{hints()}")
     return 0
+
+
+def table() -> None:
+    """Have the nodes listed. The vault hears of a guest that has come up a moment after whoever waited for it."""
+    for _look in range(3):
+        play("status", "-e", f"table={TABLE}", shown=False)
+        if not {"preparing", "booting"} & set(TABLE.read_text().split()):
+            break
+        time.sleep(2)
 
 
 def patience() -> list[str]:
