@@ -24,6 +24,11 @@ def test_mypy_module_utils() -> None:
     check("mypy", "-p", MODULE_UTILS, MYPYPATH=str(COLLECTIONS))
 
 
+def test_what_runs_on_targets_needs_no_newer_python_than_they_have() -> None:
+    """Also of the standard library; mypy no longer knows 3.9."""
+    check("vermin", "-t=3.9-", "--violations", "--no-tips", "--eval-annotations", "plugins/modules", "plugins/module_utils")
+
+
 def test_yamllint() -> None:
     check("yamllint", "--strict", ".")
 
