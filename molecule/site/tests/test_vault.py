@@ -15,7 +15,7 @@ def test_the_target_daemon_runs_and_serves_nothing_yet(host: Host) -> None:
     assert host.service("tgt").is_running
     assert host.service("tgt").is_enabled
     assert host.socket("tcp://0.0.0.0:3260").is_listening
-    status = json.loads(host.check_output("/usr/lib/hpc-virtual-cluster/bin/vc-vault status"))
+    status = json.loads(host.check_output("vc-vault status"))
     assert (status["clusters"], status["exports"]) == ({}, {})
 
 

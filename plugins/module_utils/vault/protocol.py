@@ -39,7 +39,7 @@ def decode_request(text: str, verbs: Sequence[str] = VERBS, whose: str = "vault"
         raise VcError("invalid", "request", tried, "it has no schema number", remedy)
     if schema > SCHEMA:
         detail = f"it has schema {schema}, this {whose} speaks {SCHEMA}"
-        raise VcError("version", "request", tried, detail, f"install the client's release on the {whose} host (role {whose})")
+        raise VcError("version", "request", tried, detail, "install one release on both: playbook site, without --limit")
     if verb not in verbs:
         raise VcError("invalid", "request", tried, f"{shown(verb)} is not a verb", f"use one of {', '.join(verbs)}")
     if not isinstance(args, dict):
