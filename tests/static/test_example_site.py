@@ -25,7 +25,7 @@ from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model import d
 from tests.static.checker import COLLECTIONS, ROOT, check, environment
 
 EXAMPLE = ROOT / "inventory.example"
-PRODUCTION = (ROOT / "docs" / "production.md").read_text(encoding="utf-8")
+PRODUCTION, DEFINITION = ((ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("production", "definition"))
 PLAYBOOKS = sorted((ROOT / "playbooks").glob("*.yml"))
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
 QUIET = {"ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS), "ANSIBLE_LOCALHOST_WARNING": "0", "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORKS": "4"}
@@ -40,13 +40,12 @@ NEW_SLURM = {
 
 
 def commands() -> list[str]:
-    """Every command line that the page tells to type, with the example in place of the reader's own inventory."""
-    blocks = [text for kind, text in re.findall(r"(?ms)^```(\w*)\n(.*?)^```$", PRODUCTION) if not kind] + re.findall(
-        r"`(ansible-playbook [^`]+)`", PRODUCTION
-    )
-    return [
-        line.replace("INVENTORY", EXAMPLE.name) for block in blocks for line in block.splitlines() if line.startswith("ansible-playbook ")
-    ]
+    """Every command line that these pages tell to type, with the example in place of the reader's own inventory."""
+    text = PRODUCTION + DEFINITION
+    blocks = [text for kind, text in re.findall(r"(?ms)^```(\w*)\n(.*?)^```$", text) if not kind]
+    blocks += re.findall(r"`(ansible-playbook [^`]+)`", text)
+    lines = [line for block in blocks for line in block.splitlines() if re.match(r"ansible-playbook .*hpc\.virtual_cluster\.", line)]
+    return list(dict.fromkeys(re.sub(r"-i (INVENTORY|mine\.yml)", f"-i {EXAMPLE.name}", line) for line in lines))
 
 
 @pytest.mark.parametrize("command", commands())
