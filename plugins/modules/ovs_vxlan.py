@@ -228,7 +228,8 @@ class Networks:
         current = ovsdb.read(self._commands)
         present = [request.vni for request in self._requests if request.present]
         there = [network for network in current.networks if network.vni in present]
-        unpinned = [network.vni for network in there if not self._pinned(network)]
+        patience = flows.Patience()
+        unpinned = [network.vni for network in there if not self._pinned(network, patience)]
         return planner.plan_networks(self._requests, self._host, taps.underlay(self._commands, self._host.local_ip), current, unpinned)
 
     def apply(self, actions: Sequence[Action], done: Done) -> Mapping[str, VcError]:
@@ -246,13 +247,14 @@ class Networks:
                     done(action)
             written += part
         current = ovsdb.read(self._commands)
+        patience = flows.Patience()
         for action in written:
             network = current.network(action.details["vni"])
             if action.verb == "remove" or network is None:
                 continue
             try:
                 ports.check_opened(network)
-                flows.install(network)
+                flows.install(network, patience)
             except VcError as error:
                 failures[action.item] = error
         return failures
@@ -269,10 +271,10 @@ class Networks:
     def _predicted(self, plan: Plan) -> list[dict[str, Any]]:
         return [dict(item.after) if item.after else planner.absent(request) for item, request in zip(plan.items, self._requests)]
 
-    def _pinned(self, network: Network) -> bool:
+    def _pinned(self, network: Network, patience: flows.Patience) -> bool:
         """Whether it has its flows.  Of one with a port that cannot be understood nobody can say; to pin it will fail, and nothing else."""
         try:
-            return flows.installed(network)
+            return flows.installed(network, patience)
         except VcError as error:
             detail = f"{error.item}: {error.detail}"
             self._damaged.append(VcError(error.code, network.cluster, "installing its flows", detail, error.remedy))

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Union
 
 _DIRECTORY = "/var/run/openvswitch"
-# It waits for ever for an ovs-vswitchd that hangs.
-_SECONDS = 20.0
 _VERSION = 5
 _HELLO, _ERROR, _GET_CONFIG, _CONFIG, _SET_CONFIG, _FLOW_MOD, _ASK_MANY, _MANY = 0, 1, 7, 8, 9, 14, 18, 19
 _BARRIER, _REACHED, _BUNDLE, _BUNDLED = 20, 21, 33, 34
@@ -83,19 +82,25 @@ def compiled(wanted: Iterable[Flow]) -> Flows:
 
 
 class Switch:
-    """A connection to one bridge.  OSError where ovs-vswitchd does not serve it, `Refused` for what it does not take."""
+    """A connection to one bridge.  OSError where ovs-vswitchd does not serve it, `Refused` for what it does not take.
 
-    def __init__(self, bridge: str) -> None:
+    Parameters
+    ----------
+    until : when all has to be said, by time.monotonic(): one that hangs takes connections and never answers
+    """
+
+    def __init__(self, bridge: str, until: float) -> None:
         self._count = 0
+        self._until = until
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(_SECONDS)
+        self._stream = self._socket.makefile("rb")
         try:
+            self._limit()
             self._socket.connect(f"{_DIRECTORY}/{bridge}.mgmt")
-            self._stream = self._socket.makefile("rb")
             self._send(_HELLO)
             self._receive(_HELLO)
         except BaseException:
-            self._socket.close()
+            self.__exit__()
             raise
 
     def __enter__(self) -> Switch:
@@ -154,6 +159,7 @@ class Switch:
 
     def _send(self, kind: int, body: bytes = b"") -> None:
         self._count += 1
+        self._limit()
         self._socket.sendall(struct.pack("!BBHI", _VERSION, kind, 8 + len(body), self._count) + body)
 
     def _receive(self, wanted: int) -> bytes:
@@ -166,7 +172,14 @@ class Switch:
             if kind == wanted:
                 return body
 
+    def _limit(self) -> None:
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise socket.timeout("timed out")
+        self._socket.settimeout(left)
+
     def _exactly(self, length: int) -> bytes:
+        self._limit()
         data = self._stream.read(length)
         if len(data) != length:
             raise ConnectionResetError("ovs-vswitchd has closed the connection")

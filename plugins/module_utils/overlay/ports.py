@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Optional
 
 from .. import filelock
 from ..command import Commands
@@ -135,12 +136,13 @@ def state_of(commands: Commands, overlay_host: OverlayHost, port: Port) -> str:
         return "outdated"
 
 
-def restore(commands: Commands) -> list[str]:
+def restore(commands: Commands, patience: Optional[flows.Patience] = None) -> list[str]:
     """Put back what OVSDB says: taps of frontends after a reboot, flows after a restart of Open vSwitch.  Returns the bridges.
 
     Ports of jobs whose tap is gone belong to an earlier boot and are removed.  A port that Open vSwitch has not opened is opened again.
     Raises VcError after all others were put back: ``invalid`` with a bridge that stays closed because a port of it cannot be
-    understood, ``backend`` with a bridge, port or tap that could not be opened.
+    understood, ``backend`` with a bridge, port or tap that could not be opened.  An ovs-vswitchd that hangs is not waited for with
+    every bridge: those that were not tried are named.
     """
     with locked():
         overlay = ovsdb.read(commands)
@@ -167,18 +169,27 @@ def restore(commands: Commands) -> list[str]:
             with _noted(failures):
                 taps.mend(commands, [port for port in there if taps.exists(port.tap)])
         whole = [network for network in overlay.networks if network.vni in known]
-        until = time.monotonic() + flows.SECONDS
+        # Begins only now: what has gone before may have waited for Open vSwitch as well.
+        patience = patience or flows.Patience()
         for network in whole:
             with _noted(failures):
-                flows.install(network, max(0.0, until - time.monotonic()))
+                flows.install(network, patience)
             with _noted(failures):
                 check_opened(network, [row.name for row in network.taps])
         if failures:
-            items = dict.fromkeys(error.item for error in failures)
-            detail = "; ".join(f"{error.item}: {error.detail}" if len(items) > 1 else error.detail for error in failures)
             remedy = f"{failures[0].remedy}; then run `vc-overlay restore`; all others have been put back"
-            raise VcError(failures[0].code, ", ".join(items), "putting it back", detail, remedy)
+            items = dict.fromkeys(error.item for error in failures)
+            raise VcError(failures[0].code, ", ".join(items), "putting it back", _together(failures), remedy)
         return [network.bridge for network in whole]
+
+
+def _together(failures: Sequence[VcError]) -> str:
+    """What is the same of many bridges, as of those that were not tried, is said once."""
+    said: dict[str, dict[str, None]] = {}
+    for error in failures:
+        said.setdefault(error.detail, {})[error.item] = None
+    alone = len(said) == 1
+    return "; ".join(detail if alone else f"{', '.join(items)}: {detail}" for detail, items in said.items())
 
 
 @contextlib.contextmanager
@@ -264,12 +275,13 @@ def _same_holder(overlay: Overlay, port: Port) -> bool:
 
 def _pin(commands: Commands, vnis: Iterable[int], tap_names: Iterable[str]) -> None:
     overlay = ovsdb.read(commands)
+    patience = flows.Patience()
     for vni in sorted(vnis):
         network = overlay.network(vni)
         if network is None:
             raise VcError("backend", f"VNI {vni}", "preparing its network", "its bridge is gone again", "see `journalctl -u ovs-vswitchd`")
         check_opened(network, tap_names)
-        flows.install(network)
+        flows.install(network, patience)
 
 
 def check_opened(network: Network, tap_names: Iterable[str] = ()) -> None:
@@ -296,6 +308,7 @@ def _detach(commands: Commands, tap_names: Sequence[str]) -> None:
     ovsdb.write(commands, sections, "detaching " + ", ".join(tap_names))
     if left:
         overlay = ovsdb.read(commands)
+        patience = flows.Patience()
         for network in overlay.networks:
             if network.vni in left:
-                flows.install(network)
+                flows.install(network, patience)

@@ -112,7 +112,7 @@ def test_only_flows_of_ports_that_are_gone_are_no_difference(monkeypatch: pytest
     have = compiled([*flows(made), *more])
 
     def verdict_on(seen: Flows, fragments: bool = True) -> bool:
-        def opened(bridge: str) -> Any:
+        def opened(bridge: str, _until: float) -> Any:
             assert bridge == made.bridge
             return _There(seen, fragments)
 

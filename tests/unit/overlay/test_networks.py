@@ -45,8 +45,8 @@ class Host:
         program.chmod(0o755)
         self.commands = Commands({"PATH": f"{root}:{PATH}"})
         monkeypatch.setattr(ovsdb, "read", lambda _commands: self._overlay)
-        monkeypatch.setattr(flows, "install", flows.flows)
-        monkeypatch.setattr(flows, "installed", lambda one: bool(flows.flows(one)))
+        monkeypatch.setattr(flows, "install", lambda one, _patience: flows.flows(one))
+        monkeypatch.setattr(flows, "installed", lambda one, _patience: bool(flows.flows(one)))
         monkeypatch.setattr(taps, "underlay", lambda _commands, _address: Underlay("br-phy", 1600))
 
     def networks(self, items: Sequence[dict[str, Any]], host: OverlayHost = HOST) -> Any:

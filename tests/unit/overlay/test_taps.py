@@ -37,7 +37,7 @@ def write(commands, sections, tried):
 
 ports._LOCK = Path(sys.argv[1]) / "overlay.lock"
 ovsdb.read, ovsdb.write = lambda commands: overlay, write
-flows.install = lambda network, seconds=0: None
+flows.install = lambda network, patience=None: None
 taps.guard = lambda commands: None
 taps.underlay = lambda commands, address: None
 """
