@@ -31,13 +31,12 @@ from ..planner.frontend import Facts, Wish, other_definition
 from ..planner.plan import Action, Done
 from ..vault.client import VaultClient
 from .record import Files, Record, digest, file_digest
+from .starts import Starts, boot_id
 
 _POLL_SECONDS = 0.5
 _RUN = Path("/run/vc")
-_PIDS = Path("/run/libvirt/qemu")
 _LOCK_SECONDS = 120.0
 _SETTLE_SECONDS = 60.0
-_CONSOLE_BYTES = 1 << 20
 
 
 class FrontendHost:
@@ -50,7 +49,7 @@ class FrontendHost:
         self._commands, self._config, self._overlay = commands, config, config.overlay
         self._vault, self._system, self._wish = vault, system, wish
         self._files = Files(wish.cluster.name)
-        self._seen = _RUN / f"frontend.{wish.cluster.name}.up"
+        self._starts = Starts(_RUN / f"frontend.{wish.cluster.name}", wish.domain, self._files.console)
         self._usage = f"vc-frontend-{wish.cluster.name}"
         self._grant: Optional[dict[str, Any]] = None
         self._private_key = ""
@@ -116,43 +115,40 @@ class FrontendHost:
             getattr(self, f"_do_{action.verb}")(action)
             done(action)
 
-    def wait(self, seconds: float, since: int = 0) -> bool:
+    def wait(self, seconds: float) -> bool:
         """Wait until the guest has started its services, as cloud-init says on its console; False also when it is switched off meanwhile.
 
         An image without cloud-init never says so: then its agent, or a login prompt, and some time for what starts beside them.
-        What was seen once is remembered for as long as its QEMU lives: the console keeps only the last of what a guest writes.
-
-        Parameters
-        ----------
-        since : how much of the console was written before, and does not count
+        What was seen once is remembered until the guest starts anew: the console keeps only the last of what a guest writes.
         """
-        if self._seen_up():
-            return True
-        if not self._wait(seconds, since):
-            return False
-        # It is up, noted or not.
-        with contextlib.suppress(OSError):
-            self._note_up(self._process())
-        return True
-
-    def forget_up(self) -> None:
-        """Have `wait` wait once more for a guest that starts anew in the process it has."""
-        self._seen.unlink(missing_ok=True)
-
-    def _wait(self, seconds: float, since: int) -> bool:
         until = time.monotonic() + seconds
-        signs: Optional[float] = None
+        start, signs = "", None
         while True:
-            console = self._console(since)
-            if up_message(self._wish.cluster, self._wish.node).encode() in console:
+            now = self._starts.current()
+            if now != start:
+                start, signs = now, None
+            if self._starts.was_up(start):
                 return True
+            console = self._starts.console(start)
             if signs is None and (b" login:" in console or self._system.agent_answers(self._wish.domain)):
                 signs = time.monotonic()
-            if signs is not None and time.monotonic() >= signs + _SETTLE_SECONDS:
+            said = up_message(self._wish.cluster, self._wish.node).encode() in console
+            # It may have been reset since it was looked at.
+            if (said or (signs is not None and time.monotonic() >= signs + _SETTLE_SECONDS)) and self._starts.current() == start:
+                # It is up, noted or not.
+                with contextlib.suppress(OSError):
+                    self._starts.note_up(start)
                 return True
             if time.monotonic() >= until or not self._system.is_running(self._wish.domain):
                 return False
             time.sleep(_POLL_SECONDS)
+
+    def reset(self) -> None:
+        """Have the guest start anew in the process it has; who waits for it, here or elsewhere, waits for this start."""
+        # Before, so that nobody takes it for up while it is being reset; and after, because until then the old one has written.
+        self._starts.begin()
+        self._system.reset(self._wish.domain)
+        self._starts.begin()
 
     @property
     def console(self) -> Path:
@@ -230,7 +226,7 @@ class FrontendHost:
         self._change("release", {"epoch": action.details["epoch"], "outcome": "discarded"})
 
     def _do_delete(self, _action: Action) -> None:
-        self.forget_up()
+        self._starts.forget()
         self._files.delete()
 
     def _lease_at_vault(self) -> dict[str, Any]:
@@ -246,7 +242,7 @@ class FrontendHost:
     def _ask_lease(self) -> dict[str, Any]:
         if self._grant is None:
             node = self._wish.node.name
-            holder = {"kind": "frontend", "boot_id": _boot_id()}
+            holder = {"kind": "frontend", "boot_id": boot_id()}
             answer = self._vault.call("lease", {"cluster": self._wish.cluster.name, "nodes": [node], "holder": holder})
             grant = answer["nodes"][node]
             if not grant["ok"]:
@@ -316,38 +312,3 @@ class FrontendHost:
         record = self._files.read()
         if record is not None:
             self._change("state", {"epoch": record.epoch, "state": state})
-
-    def _process(self) -> str:
-        """Which QEMU this is, on this host and in this boot; empty when there is none."""
-        try:
-            number = int((_PIDS / f"{self._wish.domain}.pid").read_text())
-            # The second field may hold anything, blanks and brackets too; the start is the 22nd.
-            started = Path(f"/proc/{number}/stat").read_bytes().rpartition(b")")[2].split()[19].decode()
-        except (OSError, ValueError, IndexError):
-            return ""
-        return f"{_boot_id()} {number} {started}"
-
-    def _seen_up(self) -> bool:
-        process = self._process()
-        try:
-            return bool(process) and self._seen.read_text() == process
-        except FileNotFoundError:
-            return False
-
-    def _note_up(self, process: str) -> None:
-        self._seen.parent.mkdir(mode=0o755, exist_ok=True)
-        with open(os.open(self._seen, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), "w") as file:
-            file.write(process)
-
-    def _console(self, since: int) -> bytes:
-        """What the guest has written to its console since it was switched on, or the last part of it."""
-        try:
-            with open(self._files.console, "rb") as file:
-                file.seek(max(since, file.seek(0, 2) - _CONSOLE_BYTES))
-                return file.read()
-        except FileNotFoundError:
-            return b""
-
-
-def _boot_id() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -42,7 +42,6 @@ class FrontendSwitch:
         self._node = wish.nodes[0]
         self._item = wish.item(self._node.name)
         self._domain = f"{wish.cluster.name}.{self._node.name}"
-        self._console_from = 0
 
     def read(self) -> Machines:
         """The frontend as it is.  VcError ``conflict`` when it belongs to another host, ``unknown`` when it was never made here."""
@@ -66,9 +65,7 @@ class FrontendSwitch:
                 self._system.destroy(self._domain)
                 self._note("off")
             elif verb == "reset":
-                self._console_from = self._written()
-                self._host.forget_up()
-                self._system.reset(self._domain)
+                self._host.reset()
             else:
                 self._system.shutdown(self._domain)
         except VcError as error:
@@ -95,7 +92,7 @@ class FrontendSwitch:
                     return {name: self._machine(self._read())}, {name: refusal}
         up = True
         if self._wish.wanted not in ("powered_off", "shutdown"):
-            up = self._host.wait(max(0.0, until - time.monotonic()), self._console_from)
+            up = self._host.wait(max(0.0, until - time.monotonic()))
         machine = self._machine(self._read())
         if not up and machine.state == "running":
             machine = replace(machine, state="booting", msg="its services are not up")
@@ -150,9 +147,3 @@ class FrontendSwitch:
         # libvirt owns this fact; the vault's note is for those who cannot ask here, and may be late.
         with contextlib.suppress(VcError):
             self._host.note_state(state)
-
-    def _written(self) -> int:
-        try:
-            return self._host.console.stat().st_size
-        except FileNotFoundError:
-            return 0

@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.cloudinit.documents import up_message
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.command import Commands
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.frontend import host as subject
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.frontend import starts
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.frontend.host import FrontendHost
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.frontend.power import FrontendSwitch
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.frontend.record import Files, Record
@@ -27,6 +28,7 @@ from ansible_collections.hpc.virtual_cluster.plugins.module_utils.planner.plan i
 from tests.unit.overlay.switch import HOST
 from tests.unit.planner.test_frontend import CLUSTER, FRONTEND, UP
 
+SAYS_UP = f"{up_message(CLUSTER, FRONTEND)}\n".encode()
 NOISE = b"[ 12345.678901] kernel: nothing of interest\n" * 30000
 
 
@@ -90,8 +92,8 @@ class Place:
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     made = Place(tmp_path)
     monkeypatch.setattr(subject, "Files", lambda _name: made.files)
-    monkeypatch.setattr(subject, "_PIDS", tmp_path, raising=False)
-    monkeypatch.setattr(subject, "_RUN", tmp_path / "run", raising=False)
+    monkeypatch.setattr(starts, "_PIDS", tmp_path)
+    monkeypatch.setattr(subject, "_RUN", tmp_path / "run")
     yield made
     made.end()
 
@@ -112,22 +114,80 @@ def host(vault: Any = None, guest: Any = None) -> Host:
 
 def test_a_guest_that_was_seen_up_is_not_looked_for_again(place: Place) -> None:
     assert not host().wait(0)
-    place.says(f"{up_message(CLUSTER, FRONTEND)}\n".encode())
+    place.says(SAYS_UP)
     assert host().wait(0)
     place.says(NOISE)
     assert host().wait(0)
 
 
 def test_it_is_another_start_in_another_process_and_after_a_reset(place: Place) -> None:
-    place.says(f"{up_message(CLUSTER, FRONTEND)}\n".encode())
+    place.says(SAYS_UP)
     assert host().wait(0)
     place.restart()
     assert not host().wait(0)
-    place.says(f"{up_message(CLUSTER, FRONTEND)}\n".encode())
+    place.says(SAYS_UP)
     assert host().wait(0)
-    switch, machines = _switch(Guest(), replace(UP, redefined=False), action="reset")
-    assert switch.switch("reset", machines, ["frontend"], 1) == {}
-    assert not host().wait(0, since=place.files.console.stat().st_size)
+    _reset()
+    assert not host().wait(0)
+    place.says(SAYS_UP)
+    assert host().wait(0)
+
+
+def test_who_looked_before_a_reset_says_nothing_after_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    resets = [_reset]
+
+    def looked(*about: Any) -> str:
+        # The console was read, and nothing is made of it yet.
+        if resets:
+            resets.pop()()
+        return up_message(*about)
+
+    place.says(SAYS_UP)
+    monkeypatch.setattr(subject, "up_message", looked)
+    assert not host().wait(0)
+    assert resets == []
+    assert not host().wait(0)
+
+
+def test_a_note_that_comes_late_is_of_the_start_that_was_looked_at(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.says(SAYS_UP)
+    note_up = starts.Starts.note_up
+
+    def late(self: starts.Starts, start: str) -> None:
+        _reset()
+        note_up(self, start)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(starts.Starts, "note_up", late)
+        assert host().wait(0)
+    assert not host().wait(0)
+
+
+def test_what_a_guest_says_while_it_is_reset_is_of_its_old_start(place: Place) -> None:
+    class Talking(Guest):
+        def reset(self, _name: str) -> None:
+            place.says(SAYS_UP)
+
+    _reset(Talking())
+    assert not host().wait(0)
+
+
+def test_a_console_that_was_rotated_after_a_reset_is_of_the_new_start(place: Place) -> None:
+    place.says(NOISE)
+    _reset()
+    place.files.console.rename(place.files.console.with_suffix(".log.0"))
+    place.says(SAYS_UP)
+    assert host().wait(0)
+
+
+def test_nothing_of_it_is_left_with_the_frontend(place: Place, tmp_path: Path) -> None:
+    place.says(SAYS_UP)
+    _reset()
+    place.says(SAYS_UP)
+    assert host().wait(0)
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["frontend.vc1.reset", "frontend.vc1.up"]
+    host().apply([Action("vc1/frontend", "delete", {})], unheard)
+    assert list((tmp_path / "run").iterdir()) == []
 
 
 @pytest.mark.parametrize("asked", [{"action": "reboot"}, {"state": "powered_on"}])
@@ -158,3 +218,8 @@ def _switch(guest: Any, facts: Facts, **asked: str) -> tuple[FrontendSwitch, pow
     there.facts = facts
     switch = FrontendSwitch(_wish(**asked), "fe1", guest, there)
     return switch, switch.read()
+
+
+def _reset(guest: Any = None) -> None:
+    switch, machines = _switch(guest or Guest(), replace(UP, redefined=False), action="reset")
+    assert switch.switch("reset", machines, ["frontend"], 1) == {}
