@@ -161,6 +161,17 @@ def test_a_client_without_an_address_is_refused_before_anything_is_written(tmp_p
     assert re.findall(r"changed=(\d+) +unreachable=0 +failed=(\d)", done.stdout) == [("0", "1")]
 
 
+def test_a_client_that_is_there_for_nothing_is_refused_before_anything_is_written(tmp_path: pathlib.Path) -> None:
+    play = tmp_path / "play.yml"
+    play.write_text(yaml.safe_dump([{"hosts": "vault", "gather_subset": ["!all", "min"], "roles": ["hpc.virtual_cluster.vault"]}]))
+    given = json.dumps({"vault_clients": ["node001", "nas1"]})
+    argv = ["ansible-playbook", "--check", "-i", str(EXAMPLE), str(play), *HERE, "-e", given]
+    done = subprocess.run(argv, cwd=ROOT, env=environment(**QUIET), capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "nas1: in vault_clients, and in none of the groups hypervisors, frontend_hosts and gates" in done.stdout
+    assert re.findall(r"changed=(\d+) +unreachable=0 +failed=(\d)", done.stdout) == [("0", "1")]
+
+
 def test_the_examples_virtual_clusters_are_accepted() -> None:
     file = EXAMPLE / "group_vars" / "all" / "vc_clusters.yml"
     data = yaml.safe_load(file.read_text(encoding="utf-8"))

@@ -117,7 +117,8 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     verb = verbs.add_parser("serve", help="answer one request of a host; the forced command of its key")
     verb.add_argument("--host", required=True, help="name of the host that owns the key")
-    verb.add_argument("--allow", choices=sorted(_ALLOWED), default="guests", help="what the host is for (default: %(default)s)")
+    # Without a default: a line that lost the word must open nothing.
+    verb.add_argument("--allow", required=True, choices=sorted(_ALLOWED), help="what the host is for")
     verb.add_argument("--portal-port", type=int, default=PORT, help="TCP port of tgtd (default: %(default)s)")
     verbs.add_parser("init", help="make an empty registry where none is yet; role vault does it once")
     verb = verbs.add_parser("status", help="print everything the vault knows, as JSON without secrets")

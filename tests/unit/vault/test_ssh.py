@@ -64,7 +64,7 @@ def host(site: Site, daemon: Daemon, tmp_path: Path) -> Iterator[Host]:
     launcher = directory / "vc-vault"
     launcher.write_text(LAUNCHER.format(collections=str(COLLECTIONS)))
     argv = [sys.executable, str(launcher), "--root", str(site.root), "--tgt-socket", daemon.socket]
-    forced = f'command="{" ".join(argv)} serve --host hv1 --portal-port {daemon.port}",restrict'
+    forced = f'command="{" ".join(argv)} serve --host hv1 --allow guests --portal-port {daemon.port}",restrict'
     (directory / "authorized_keys").write_text(f"{forced} {(directory / 'key.pub').read_text()}")
     words = (directory / "host_key.pub").read_text().split()
     (directory / "known_hosts").write_text(f"[127.0.0.1]:{port} {words[0]} {words[1]}\n")
@@ -106,7 +106,7 @@ def test_from_a_host_to_the_vault_and_back(host: Host, site: Site) -> None:
 )
 def test_a_host_gets_the_leases_of_what_it_is_there_for(host: Host, allow: str, code: str) -> None:
     keys = host.directory / "authorized_keys"
-    keys.write_text(keys.read_text().replace("serve --host", f"serve --allow {allow} --host"))
+    keys.write_text(keys.read_text().replace("--allow guests", f"--allow {allow}"))
     question = {"cluster": "vc1", "nodes": ["compute0"], "holder": job()}
     if code:
         refused(code, host.client().call, "lease", question)
@@ -116,6 +116,15 @@ def test_a_host_gets_the_leases_of_what_it_is_there_for(host: Host, allow: str, 
         frontend = {"cluster": "vc1", "nodes": ["frontend"], "holder": {"kind": "frontend", "boot_id": job()["boot_id"]}}
         # Its own it would get: the definition places it elsewhere.
         assert host.client().call("lease", frontend)["nodes"]["frontend"]["error"]["code"] == "forbidden"
+
+
+def test_a_line_that_does_not_say_what_the_host_is_for_opens_nothing(host: Host, site: Site) -> None:
+    keys = host.directory / "authorized_keys"
+    keys.write_text(keys.read_text().replace(" --allow guests", ""))
+    before = site.content()
+    refused("backend", host.client().call, "status", {})
+    refused("backend", host.client().call, "lease", {"cluster": "vc1", "nodes": ["compute0"], "holder": job()})
+    assert site.content() == before
 
 
 def test_the_command_of_the_host_does_not_count(host: Host) -> None:
@@ -144,7 +153,7 @@ def test_for_administrators(host: Host, site: Site) -> None:
     assert '"epoch": 1' in status.stdout
     assert vault("status", "--cluster", "vc2").stderr.startswith("vc-vault: vc2: reading the vault refused: no such virtual cluster")
     assert vault("break", "vc1", "../x", "--reason", "why").returncode == 1
-    assert vault("serve", "--host", "hv1").stdout.startswith('{"error": {"code": "forbidden"')
+    assert vault("serve", "--host", "hv1", "--allow", "guests").stdout.startswith('{"error": {"code": "forbidden"')
     assert site.content() == before
     assert '"changed": true' in vault("break", "vc1", "compute0", "--reason", "hv1 is gone").stdout
     assert '"exports": []' in vault("restore-exports").stdout
