@@ -55,8 +55,11 @@ def check_mtu(cluster: str, mtu: int, host: OverlayHost, underlay: Optional[Unde
 
 
 def check_foreign(overlay: Overlay, cluster: str, names: Iterable[str]) -> None:
-    """Refuse to take over a bridge or port that somebody else made."""
+    """Refuse to take over a bridge or port that somebody else made, or of which nobody can say whose it is."""
     for name in names:
+        damaged = overlay.damage(name)
+        if damaged is not None:
+            raise damaged.refusal(cluster, "preparing its network")
         if name in overlay.foreign:
             remedy = f"look at `ovs-vsctl show`; rename or remove {name}, or give {cluster} another VNI"
             raise VcError("conflict", cluster, "preparing its network", f"Open vSwitch has a foreign bridge or port {name}", remedy)

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeVar, Union
+from typing import Any, Optional, TypeVar, Union
 
 from ..command import Commands
 from ..model import addresses, names
 from ..model.errors import VcError
-from .state import Network, Overlay, PortRow
+from .state import Damaged, Network, Overlay, PortRow
 
 # ovs-vsctl waits for ever when ovsdb-server or ovs-vswitchd is down.
 SECONDS = 30
@@ -27,7 +27,7 @@ _TABLES = {
 
 
 def read(commands: Commands) -> Overlay:
-    """The networks of this host.  Raises VcError ``backend`` or ``invalid`` (a bridge of ours that somebody damaged)."""
+    """The networks of this host.  Raises VcError ``backend``."""
     argv = ["ovs-vsctl", f"--timeout={SECONDS}", "--format=json"]
     for table, columns in _TABLES.items():
         argv += ["--", f"--columns={columns}", "list", table]
@@ -75,7 +75,7 @@ def parse(text: str) -> Overlay:
     bridges, ports, interfaces = list(_tables(text))
     cards = {row["_uuid"]: row for row in interfaces}
     rows = {row["_uuid"]: _port(row, cards) for row in ports}
-    networks, foreign = [], {row["name"] for row in interfaces}
+    networks, damaged, foreign = [], [], {row["name"] for row in interfaces}
     for bridge in bridges:
         ours = "vc-vni" in bridge["external_ids"]
         members = [rows[uuid] for uuid in _many(bridge["ports"]) if uuid in rows]
@@ -83,12 +83,19 @@ def parse(text: str) -> Overlay:
             foreign |= {bridge["name"], *(port.name for port in members)}
             continue
         network = _network(bridge, tuple(sorted((port for port in members if port.name != bridge["name"]), key=lambda port: port.name)))
+        if network is None:
+            # Nobody else's either: all of it stays as it is until an admin has looked.
+            names_of_it = {bridge["name"], *(port.name for port in members)}
+            damaged.append(Damaged(bridge["name"], str(bridge["external_ids"].get("vc-cluster", "")), frozenset(names_of_it)))
+            foreign |= names_of_it
+            continue
         networks.append(network)
         foreign -= {network.bridge, *(port.name for port in network.ports if port.role)}
-    return Overlay(tuple(sorted(networks, key=lambda network: network.vni)), frozenset(foreign))
+    return Overlay(tuple(sorted(networks, key=lambda network: network.vni)), frozenset(foreign), tuple(damaged))
 
 
-def _network(bridge: dict[str, Any], ports: tuple[PortRow, ...]) -> Network:
+def _network(bridge: dict[str, Any], ports: tuple[PortRow, ...]) -> Optional[Network]:
+    """None for a bridge whose marks somebody has edited."""
     ids = bridge["external_ids"]
     try:
         return Network(
@@ -102,8 +109,7 @@ def _network(bridge: dict[str, Any], ports: tuple[PortRow, ...]) -> Network:
             ports=ports,
         )
     except (KeyError, ValueError, VcError):
-        remedy = f"look at `ovs-vsctl list bridge {bridge['name']}`; remove its external_ids:vc-vni if it is not a virtual cluster's"
-        raise VcError("invalid", bridge["name"], "reading it from OVSDB", "its external_ids are damaged", remedy) from None
+        return None
 
 
 def _port(row: dict[str, Any], cards: dict[str, dict[str, Any]]) -> PortRow:

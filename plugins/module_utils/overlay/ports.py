@@ -140,13 +140,13 @@ def restore(commands: Commands, patience: Optional[flows.Patience] = None) -> li
     """Put back what OVSDB says: taps of frontends after a reboot, flows after a restart of Open vSwitch.  Returns the bridges.
 
     Ports of jobs whose tap is gone belong to an earlier boot and are removed.  A port that Open vSwitch has not opened is opened again.
-    Raises VcError after all others were put back: ``invalid`` with a bridge that stays closed because a port of it cannot be
+    Raises VcError after all others were put back: ``invalid`` with a bridge that stays closed because it or a port of it cannot be
     understood, ``backend`` with a bridge, port or tap that could not be opened.  An ovs-vswitchd that hangs is not waited for with
     every bridge: those that were not tried are named.
     """
     with locked():
         overlay = ovsdb.read(commands)
-        failures: list[VcError] = []
+        failures = [damaged.refusal(damaged.bridge, "putting its flows back") for damaged in overlay.damaged]
         known: dict[int, list[Port]] = {}
         for network in overlay.networks:
             try:
@@ -312,3 +312,7 @@ def _detach(commands: Commands, tap_names: Sequence[str]) -> None:
         for network in overlay.networks:
             if network.vni in left:
                 flows.install(network, patience)
+    for tap in tap_names:
+        damaged = overlay.damage(tap)
+        if damaged is not None:
+            raise damaged.refusal(tap, "detaching it")

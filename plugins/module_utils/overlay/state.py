@@ -146,14 +146,32 @@ class Network:
 
 
 @dataclass(frozen=True)
+class Damaged:
+    """A bridge with our mark, of which nobody can say any more which network it is.  ``cluster``: what it says, or empty."""
+
+    bridge: str
+    cluster: str
+    ports: frozenset[str]
+
+    def refusal(self, item: str, tried: str) -> VcError:
+        remedy = f"look at `ovs-vsctl list bridge {self.bridge}`; remove its external_ids:vc-vni if it is not a virtual cluster's"
+        return VcError("invalid", item, tried, f"the external_ids of {self.bridge} are damaged", remedy)
+
+
+@dataclass(frozen=True)
 class Overlay:
-    """All of our networks on this host, and every bridge and port name that is not ours."""
+    """All of our networks on this host, every bridge and port name that is not ours, and bridges of which nobody can say."""
 
     networks: tuple[Network, ...] = ()
     foreign: frozenset[str] = frozenset()
+    damaged: tuple[Damaged, ...] = ()
 
     def network(self, vni: int) -> Optional[Network]:
         return next((network for network in self.networks if network.vni == vni), None)
+
+    def damage(self, name: str) -> Optional[Damaged]:
+        """The damaged bridge that has this name, or has a port of this name."""
+        return next((found for found in self.damaged if name == found.bridge or name in found.ports), None)
 
     def holder_of(self, tap: str) -> Optional[Network]:
         """The network that has this tap."""

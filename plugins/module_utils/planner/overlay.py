@@ -172,6 +172,9 @@ def _absent(request: Request, current: Optional[Network]) -> tuple[Action, ...]:
 
 
 def _check_owner(request: Request, current: Optional[Network], overlay: Overlay) -> None:
+    for damaged in overlay.damaged:
+        if damaged.cluster == request.name or (request.vni is not None and damaged.bridge == addresses.bridge_name(request.vni)):
+            raise damaged.refusal(request.name, _TRIED)
     if current is not None and current.cluster != request.name:
         detail = f"VNI {current.vni} belongs to {current.cluster} on this host"
         raise VcError("conflict", request.name, "preparing its network", detail, f"give {request.name} another VNI")

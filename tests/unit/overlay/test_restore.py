@@ -14,7 +14,7 @@ from ansible_collections.hpc.virtual_cluster.plugins.module_utils.command import
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model.errors import VcError
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.overlay import bridge, command, flows, ovsdb, ports, taps
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.overlay.bridge import Wanted
-from ansible_collections.hpc.virtual_cluster.plugins.module_utils.overlay.state import Network, Overlay, Port, PortRow
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.overlay.state import Damaged, Network, Overlay, Port, PortRow
 
 from tests.unit.overlay.switch import HOST, carried_out, network, port
 
@@ -28,6 +28,7 @@ class Host:
     ----------
     stuck : ports that the switch cannot open
     late : ports that it opens only after it was asked for them this often
+    damaged : bridges that nobody can make out
     """
 
     def __init__(
@@ -37,13 +38,14 @@ class Host:
         *networks: Network,
         stuck: Collection[str] = (),
         late: Optional[dict[str, int]] = None,
+        damaged: tuple[Damaged, ...] = (),
     ) -> None:
         self.opened: list[str] = []
         self.removed: list[str] = []
         self.written: list[bridge.Section] = []
         self.gone: set[str] = set()
         self.ofports: dict[str, int] = {}
-        self._overlay, self._stuck, self._late = Overlay(networks), stuck, dict(late or {})
+        self._overlay, self._stuck, self._late = Overlay(networks, damaged=damaged), stuck, dict(late or {})
         monkeypatch.setattr(ports, "_LOCK", root / "overlay.lock")
         monkeypatch.setattr(ports, "_OPEN_SECONDS", 0.5)
         monkeypatch.setattr(ovsdb, "read", lambda _commands: self._read())
@@ -93,6 +95,20 @@ def test_a_damaged_port_keeps_its_own_bridge_closed_only(
     said = capsys.readouterr().err
     assert "vcb10001" in said
     assert tap.name in said
+
+
+def test_a_damaged_bridge_stays_closed_and_no_other_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = Damaged("vcb10001", "", frozenset({"vcb10001", "t002711n1"}))
+    host = Host(tmp_path, monkeypatch, OTHER, damaged=(damaged,))
+    assert command.main(["restore"]) == 1
+    assert host.opened == ["vcb10002"]
+    assert "the external_ids of vcb10001 are damaged" in capsys.readouterr().err
+    # Its node's tap goes all the same, and whoever took it away is told what is left.
+    with pytest.raises(VcError, match="vcb10001"):
+        ports.detach(Commands(), ["t002711n1"])
+    assert host.removed == ["t002711n1"]
 
 
 def test_a_bridge_that_cannot_be_opened_keeps_no_other_one_closed(

@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 import pytest
-from ansible_collections.hpc.virtual_cluster.plugins.module_utils.overlay import ovsdb
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.overlay import bridge, ovsdb
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.overlay.state import Port, is_tap_name
 
 from tests.unit.overlay.switch import port
@@ -68,8 +68,16 @@ def test_reading_a_dump() -> None:
 
 
 @pytest.mark.parametrize("ids", [{"vc-vni": "10001"}, {"vc-vni": "0", "vc-cluster": "vc1", "vc-mtu": "1500"}, {"vc-vni": "x"}])
-def test_a_damaged_bridge_of_ours_is_refused(ids: dict[str, str]) -> None:
-    assert refused("invalid", ovsdb.parse, dump(ids)).item == "vcb10001"
+def test_a_damaged_bridge_of_ours_is_nobodys_and_stops_no_other(ids: dict[str, str]) -> None:
+    overlay = ovsdb.parse(dump(ids))
+    assert overlay.networks == ()
+    (damaged,) = overlay.damaged
+    assert (damaged.bridge, damaged.cluster) == ("vcb10001", ids.get("vc-cluster", ""))
+    assert overlay.damage("t002711n1") is overlay.damage("vcb10001") is damaged
+    assert overlay.damage("br-phy") is None
+    assert {"vcb10001", "t002711n1", "br-phy"} <= overlay.foreign
+    refusal = refused("invalid", bridge.check_foreign, overlay, "vc1", ["vcb10001"])
+    assert "look at `ovs-vsctl list bridge vcb10001`" in refusal.remedy
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"headings": [], "data": []}', "no json", '{"headings": 1, "data": []}'])

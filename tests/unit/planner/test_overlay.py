@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.overlay.bridge import Underlay
-from ansible_collections.hpc.virtual_cluster.plugins.module_utils.overlay.state import Overlay
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.overlay.state import Damaged, Overlay
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.planner import overlay as planner
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.planner.plan import Plan
 from hypothesis import given
@@ -123,3 +123,13 @@ def test_bad_items_are_named_by_index() -> None:
         assert refused("invalid", planner.read_requests, [item(), item(text, 5)]).item.startswith("networks[1]")
     for wrong in ({"vni": 0}, {"vni": 2**24}, {"vni": None}, {"mtu": 100}, {"mtu": 10000}):
         assert refused("invalid", planner.read_requests, [item("vc2", 5), item(**wrong)]).item.startswith("networks[1]")
+
+
+def test_a_damaged_bridge_stops_its_own_network_only() -> None:
+    current = Overlay((), frozenset({"vcb10001"}), (Damaged("vcb10001", "vc1", frozenset({"vcb10001"})),))
+    for wish in (item(), item(state="absent"), item(vni=None, state="absent"), item("vc3", 10001)):
+        own, other = plan([wish, item("vc2", 10002)], current).items
+        assert own.error is not None
+        assert (own.error.code, "vcb10001" in own.error.remedy, own.actions) == ("invalid", True, ())
+        assert other.error is None
+        assert len(other.actions) == 1
