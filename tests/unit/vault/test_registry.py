@@ -8,8 +8,9 @@ import json
 import multiprocessing
 import os
 import signal
-import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model.errors import VcError
@@ -208,20 +209,40 @@ def test_writers_in_parallel_never_get_the_same_number(site: Site) -> None:
     assert len(site.registry.claims(site.registry.read())["mac"]) == 9 * 5
 
 
+def _define_until(root: Path, step: int) -> None:
+    """Define vc1 and die by SIGKILL before the system call with this number, of those that change or sync a file."""
+    made = 0
+
+    def counted(original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **keywords: Any) -> Any:
+            nonlocal made
+            made += 1
+            if made == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return original(*arguments, **keywords)
+
+        return call
+
+    for name in ("mkdir", "fsync", "rename", "link", "unlink"):
+        setattr(os, name, counted(getattr(os, name)))
+    Site(root).define(definition())
+
+
 def test_a_writer_killed_anywhere_is_finished_by_the_next(tmp_path: Path) -> None:
-    """Killed after 0, 2, 4 ... ms: whatever is left, the same definition goes through, and another cluster gets other numbers."""
-    for delay in range(0, 60, 3):
-        site = Site(tmp_path / str(delay)) if (tmp_path / str(delay)).mkdir() is None else None
-        assert site is not None
-        child = os.fork()
-        if child == 0:
-            site.define(definition())
-            os._exit(0)
-        time.sleep(delay / 1000)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+    """Whatever is left, the same definition goes through, and another cluster gets other numbers."""
+    for step in range(1, 400):
+        root = tmp_path / str(step)
+        root.mkdir()
+        site = Site(root)
+        writer = multiprocessing.Process(target=_define_until, args=(root, step))
+        writer.start()
+        writer.join(60)
+        assert writer.exitcode in (0, -signal.SIGKILL)
         other = site.define(definition("vc2"))
         cluster = site.define(definition())
         assert cluster.network.vni != other.network.vni
         assert cluster.ssh_public_key
         assert not [path for path in site.content() if "/." in path and "registry" in path]
+        if writer.exitcode == 0:
+            break
+    assert 40 < step < 399
