@@ -59,11 +59,17 @@ EVERYBODY, NOBODY = "ff:ff:ff:ff:ff:ff", "0.0.0.0"
 LISTEN = (
     _TAP
     + """
-longest, more, *names = json.loads(sys.argv[1])
+# Until something was said and some seconds after, or until somebody says that everything was: file STAGE.said.
+longest, more, stage, *names = json.loads(sys.argv[1])
 taps = {tap(name): name for name in names}
 heard = {name: [] for name in names}
 until = time.monotonic() + longest
+if stage:
+    open(stage + ".ready", "w").close()
 while time.monotonic() < until:
+    if stage and os.path.exists(stage + ".said"):
+        # What is still on its way.
+        until, stage = time.monotonic() + 1, ""
     for handle in select.select(list(taps), [], [], 0.1)[0]:
         _before, found, after = os.read(handle, 4096).partition(b"MARK:")
         if found and not any(set(marks) - {"unmarked"} for marks in heard.values()):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import concurrent.futures
 import json
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +20,8 @@ from tests.lab.virtual_cluster import awaited
 
 VNI, OTHER_VNI = 16000001, 16000002
 HOSTS = ("hv1", "hv2")
+# How listeners and whoever makes them listen hear of each other.
+STAGE = "/tmp/vc-proof-frames"
 ALLOWED = ["arp", "arp-probe", "broadcast", "dhcp-question", "udp"]
 FLOODED = ["arp", "arp-probe", "broadcast", "dhcp-question"]
 _CALL = """
@@ -85,14 +86,21 @@ def sent() -> dict[str, list[str]]:
     """Node 0 sends everything; what arrives where."""
     listeners = {"hv1": [tap(VNI, 2), tap(OTHER_VNI, 0), tap(OTHER_VNI, 2)], "hv2": [tap(VNI, 1), tap(OTHER_VNI, 1)]}
     heard: dict[str, list[str]] = {}
+    forget = ["rm", "-f", f"{STAGE}.ready", f"{STAGE}.said"]
+    for host in listeners:
+        on(host, *forget)
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        ears = [pool.submit(python, host, LISTEN, json.dumps([20, 6, *names])) for host, names in listeners.items()]
-        time.sleep(1)
+        ears = [pool.submit(python, host, LISTEN, json.dumps([60, 60, STAGE, *names])) for host, names in listeners.items()]
+        awaited(lambda: all(attempt(host, "test", "-e", f"{STAGE}.ready").returncode == 0 for host in listeners), "all who listen", 30)
         python("hv1", SEND, json.dumps([tap(VNI, 0), mac(0), address(0), mac(1), address(1), mac(9), address(9)]))
         # Silence is worth nothing from those who were gone before everything was said.
         assert not any(ear.done() for ear in ears)
+        for host in listeners:
+            on(host, "touch", f"{STAGE}.said")
         for ear in ears:
             heard.update(ear.result())
+    for host in listeners:
+        on(host, *forget)
     return heard
 
 

@@ -31,7 +31,7 @@ def heard() -> list[str]:
     card = ssh("python3 -", stdin=CARD % MAC).strip()
     given = json.dumps([card, MAC, ADDRESS, leg, LEG_ADDRESS, STRANGER, STRANGER_ADDRESS])
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        ear = pool.submit(finished, [sys.executable, "-I", "-", json.dumps([90, 8, LEG])], LISTEN)
+        ear = pool.submit(finished, [sys.executable, "-I", "-", json.dumps([90, 8, "", LEG])], LISTEN)
         time.sleep(1)
         ssh(f"python3 - '{given}'", stdin=SEND)
         listened = ear.result()
