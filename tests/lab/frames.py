@@ -59,22 +59,18 @@ EVERYBODY, NOBODY = "ff:ff:ff:ff:ff:ff", "0.0.0.0"
 LISTEN = (
     _TAP
     + """
-# Until something was said and some seconds after, or until somebody says that everything was: file STAGE.said.
-longest, more, stage, *names = json.loads(sys.argv[1])
+# Makes file STAGE.ready, and listens until somebody makes STAGE.said.
+longest, stage, *names = json.loads(sys.argv[1])
 taps = {tap(name): name for name in names}
 heard = {name: [] for name in names}
 until = time.monotonic() + longest
-if stage:
-    open(stage + ".ready", "w").close()
+open(stage + ".ready", "w").close()
 while time.monotonic() < until:
     if stage and os.path.exists(stage + ".said"):
         # What is still on its way.
         until, stage = time.monotonic() + 1, ""
     for handle in select.select(list(taps), [], [], 0.1)[0]:
         _before, found, after = os.read(handle, 4096).partition(b"MARK:")
-        if found and not any(set(marks) - {"unmarked"} for marks in heard.values()):
-            # The rest comes within so many seconds of the first.
-            until = min(until, time.monotonic() + more)
         heard[taps[handle]].append(after.partition(b";")[0].decode() if found else "unmarked")
 print(json.dumps({name: sorted(set(marks)) for name, marks in heard.items()}))
 """

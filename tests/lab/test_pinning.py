@@ -90,7 +90,7 @@ def sent() -> dict[str, list[str]]:
     for host in listeners:
         on(host, *forget)
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        ears = [pool.submit(python, host, LISTEN, json.dumps([60, 60, STAGE, *names])) for host, names in listeners.items()]
+        ears = [pool.submit(python, host, LISTEN, json.dumps([60, STAGE, *names])) for host, names in listeners.items()]
         awaited(lambda: all(attempt(host, "test", "-e", f"{STAGE}.ready").returncode == 0 for host in listeners), "all who listen", 30)
         python("hv1", SEND, json.dumps([tap(VNI, 0), mac(0), address(0), mac(1), address(1), mac(9), address(9)]))
         # Silence is worth nothing from those who were gone before everything was said.

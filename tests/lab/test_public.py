@@ -8,7 +8,7 @@ import concurrent.futures
 import json
 import pathlib
 import sys
-import time
+import tempfile
 
 import pytest
 
@@ -30,10 +30,13 @@ def heard() -> list[str]:
     leg = pathlib.Path(f"/sys/class/net/{LEG}/address").read_text(encoding="utf-8").strip()
     card = ssh("python3 -", stdin=CARD % MAC).strip()
     given = json.dumps([card, MAC, ADDRESS, leg, LEG_ADDRESS, STRANGER, STRANGER_ADDRESS])
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        ear = pool.submit(finished, [sys.executable, "-I", "-", json.dumps([90, 8, "", LEG])], LISTEN)
-        time.sleep(1)
+    with concurrent.futures.ThreadPoolExecutor() as pool, tempfile.TemporaryDirectory() as directory:
+        stage = pathlib.Path(directory) / "frames"
+        ear = pool.submit(finished, [sys.executable, "-I", "-", json.dumps([90, str(stage), LEG])], LISTEN)
+        awaited(stage.with_suffix(".ready").exists, "somebody who listens", 30)
         ssh(f"python3 - '{given}'", stdin=SEND)
+        assert not ear.done()
+        stage.with_suffix(".said").touch()
         listened = ear.result()
         assert listened.returncode == 0, listened.stderr
         marks: list[str] = json.loads(listened.stdout)[LEG]
