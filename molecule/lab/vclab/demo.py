@@ -109,11 +109,10 @@ def up() -> int:
 
 def table() -> None:
     """Have the nodes listed. The vault hears of a guest that has come up a moment after whoever waited for it."""
-    for _look in range(3):
+    for _look in range(4):
         play("status", "-e", f"table={TABLE}", shown=False)
         if not {"preparing", "booting"} & set(TABLE.read_text().split()):
             break
-        time.sleep(2)
 
 
 def patience() -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -26,6 +27,7 @@ DIRECTORY = CACHE / "machines"
 # Of the machine that it runs on, besides what the lab needs.
 PROGRAMS = {"qemu-system-x86_64": "qemu-system-x86", "qemu-img": "qemu-utils"}
 BOOT_SECONDS = 900
+END_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -103,9 +105,10 @@ def command(machine: Machine, disk: Path) -> list[str]:
 def stop(machine: Machine) -> None:
     """Pull its plug and remove it; nothing to do is fine."""
     if pid := pid_of(machine):
-        os.kill(pid, signal.SIGKILL)
-        while Path(f"/proc/{pid}").exists():
-            time.sleep(0.05)
+        with os.fdopen(os.pidfd_open(pid)) as process:
+            os.kill(pid, signal.SIGKILL)
+            if not select.select([process], [], [], END_SECONDS)[0]:
+                raise LabError(f"machine {machine.name} does not end (QEMU is {pid})")
     shutil.rmtree(machine.place, ignore_errors=True)
 
 

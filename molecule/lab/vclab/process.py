@@ -43,14 +43,15 @@ def run(argv: Sequence[str], check: bool = True, stdin: str = "", timeout: Optio
 
 def run_logged(argv: Sequence[str], log: Path, variables: Optional[dict[str, str]] = None) -> None:
     """Run a long command with its output in ``log``, telling now and then how far it is; LabError with the log's last lines."""
-    started = told = time.monotonic()
+    started = time.monotonic()
     with log.open("wb") as stream:
         process = subprocess.Popen(list(argv), stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env=variables or environment())
-        while process.poll() is None:
-            time.sleep(0.2)
-            if time.monotonic() - told > 10:
-                told = time.monotonic()
-                print(f"      {log.stem}, {told - started:.0f} s: {last_line(tail(log))[:100]}", flush=True)
+        while True:
+            try:
+                process.wait(timeout=10)
+                break
+            except subprocess.TimeoutExpired:
+                print(f"      {log.stem}, {time.monotonic() - started:.0f} s: {last_line(tail(log))[:100]}", flush=True)
     if process.returncode != 0:
         end = "\n  ".join(tail(log).splitlines()[-12:])
         raise LabError(f"{argv[0]} failed with status {process.returncode}; the end of {log}:\n  {end}")

@@ -40,7 +40,7 @@ def check_root(root: str) -> None:
     if not Path(root).is_dir():
         raise VcError("backend", f"vault_root {root}", "opening the vault", "there is no such directory", remedy)
     # The role has begun a registry before it said so.
-    if Path(FILE).exists() and root_of(None) == root and not Registry(root).exists():
+    if Path(FILE).exists() and Path(root_of(None)) == Path(root) and not Registry(root).exists():
         detail = f"{FILE} says that it is here, and there is no registry in it"
         raise VcError("backend", f"vault_root {root}", "opening the vault", detail, remedy)
 
