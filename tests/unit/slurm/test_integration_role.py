@@ -36,8 +36,8 @@ def test_directories_are_made_where_they_are_missing_and_kept_as_they_are(tmp_pa
     argv = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", "-c", "local", str(tmp_path / "play.yml")]
     argv += ["-e", f"@{tmp_path}/variables.json", "-e", f"ansible_python_interpreter={sys.executable}"]
     environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_HOME": str(tmp_path / "ansible")}
-    for changed in ("changed=2 ", "changed=0 "):
-        done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    for mode, changed in (("--check", "changed=2 "), ("--diff", "changed=2 "), ("--diff", "changed=0 ")):
+        done = subprocess.run([*argv, mode], env=environment, capture_output=True, text=True, timeout=120, check=False)
         assert changed in done.stdout, done.stdout + done.stderr
     links = {str(path.relative_to(tmp_path)): os.readlink(path) for path in tmp_path.glob("slurm/*/60-virtual-cluster")}
     assert links == {
