@@ -16,8 +16,8 @@ from vclab import machine, machine_image
 
 from tests.lab.host import ROOT, finished
 
-FRESH = machine.Machine("fresh", machine_image.PLAIN, 7168, 2278)
-# An emulated machine with one CPU takes about this many times as long as one with two.
+FRESH = machine.Machine("fresh", machine_image.PLAIN, 7168, 2278, cpus=2)
+# An emulated machine takes about this many times as long as a real one.
 SLOWNESS = 30
 # How this machine reaches package mirror and Python index; paths of its own are left out, but for the certificates.
 CARRIED = ("http_proxy", "https_proxy", "no_proxy", "PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "PIP_DEFAULT_TIMEOUT")
@@ -25,8 +25,8 @@ CERTIFICATES = "/root/certificates.pem"
 
 
 @pytest.fixture(scope="module")
-def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The machine, with a clone of what is committed."""
+def fresh(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[None]:
+    """The machine, with a clone of what is committed. After a failure it is left for whoever wants to look; the next run replaces it."""
     booted = machine.start(FRESH)
     print(f"machine up in {booted:.0f} s", flush=True)
     bundle = tmp_path_factory.mktemp("fresh") / "head.bundle"
@@ -36,7 +36,8 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         machine.put(FRESH, pathlib.Path(certificates), CERTIFICATES)
     assert run("git clone -q /root/head.bundle /root/virtual_cluster") == 0
     yield
-    machine.stop(FRESH)
+    if not request.session.testsfailed:
+        machine.stop(FRESH)
 
 
 def run(command: str) -> int:

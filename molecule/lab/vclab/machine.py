@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A whole machine under an emulating QEMU, as root of this machine starts it for a slow proof: one CPU, reached by ssh only.
+"""A whole machine under an emulating QEMU, as root of this machine starts it for a slow proof: reached by ssh only.
 
 It needs no networks of the lab and leaves nothing outside its directory; its disk is an overlay of the kind's image.
 """
@@ -32,12 +32,13 @@ END_SECONDS = 60
 
 @dataclass(frozen=True)
 class Machine:
-    """Its name, what it is, its memory, and the port of this machine's loopback where its ssh answers."""
+    """Its name, what it is, its memory, the port of this machine's loopback where its ssh answers, and its CPUs."""
 
     name: str
     kind: machine_image.Kind
     memory_mib: int
     port: int
+    cpus: int = 1
 
     @property
     def place(self) -> Path:
@@ -92,7 +93,7 @@ def command(machine: Machine, disk: Path) -> list[str]:
         "qemu-system-x86_64",
         *("-name", f"vc-machine-{machine.name}"),
         # A machine with the KVM device of its own would be another proof, and a faster one.
-        *("-accel", "tcg,tb-size=1024", "-cpu", "max", "-smp", "1", "-m", str(machine.memory_mib)),
+        *("-accel", "tcg,tb-size=1024", "-cpu", "max", "-smp", str(machine.cpus), "-m", str(machine.memory_mib)),
         *("-nodefaults", "-display", "none", "-serial", f"file:{machine.console}"),
         *("-drive", f"file={disk},if=virtio,format=qcow2,cache=unsafe,discard=unmap", "-device", "virtio-rng-pci"),
         *("-nic", f"user,model=virtio-net-pci,hostfwd=tcp:127.0.0.1:{machine.port}-:22"),
