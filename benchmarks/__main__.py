@@ -1,12 +1,11 @@
 # SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`make bench`: run all benchmarks and write docs/benchmarks.md.  `make bench ONLY=NAME` runs that one and leaves the others' tables."""
+"""`make bench`: run all benchmarks and write docs/benchmarks.md.  `make bench ONLY=NAME` runs that one and leaves the other tables."""
 
 from __future__ import annotations
 
 import os
 import platform
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,7 +25,6 @@ from benchmarks.table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache" / "bench"
-RESULTS = CACHE / "results"
 PAGE = ROOT / "docs" / "benchmarks.md"
 ROUNDS = 5
 # Of the daemons.
@@ -37,6 +35,7 @@ Written by `make bench`; nothing here is held by a test, because a busy machine 
 the ways that are compared take turns; a figure is the fastest of {ROUNDS} rounds (one for loops, which take minutes).
 The ratios are what counts.
 """
+HEADING = "## "
 
 
 def in_room(measure: Callable[[Room, int], Table]) -> Callable[[Path], Table]:
@@ -77,54 +76,44 @@ def furnish() -> None:
     done.write_text(wanted, encoding="utf-8")
 
 
-def machine() -> list[str]:
-    """What it ran on."""
-    cpu = next(
-        (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), ""
-    )
-    memory = int(Path("/proc/meminfo").read_text().split()[1]) / 1024 / 1024
+def machine() -> str:
+    """What it ran on, and with what."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    memory = int(Path("/proc/meminfo").read_text(encoding="utf-8").split()[1]) / 1024 / 1024
     ansible = run([str(Path(sys.executable).parent / "ansible"), "--version"]).splitlines()[0]
-    versions = subprocess.run(
-        [
-            "chroot",
-            str(rootfs.rootfs(RELEASE)),
-            "dpkg-query",
-            "-W",
-            "-f",
-            "${Package} ${Version}, ",
-            "libvirt-daemon",
-            "openvswitch-switch",
-            "slurmctld",
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.rstrip(", ")
-    return [
-        "| | |",
-        "|---|---|",
-        f"| machine | {os.cpu_count()} CPUs ({cpu}), {memory:.0f} GiB, Linux {platform.release()} |",
-        f"| software | {ansible}, Python {platform.python_version()}; daemons of Debian 12: {versions} |",
-    ]
+    shown = ["dpkg-query", "-W", "-f", "${Package} ${Version}, ", "libvirt-daemon", "openvswitch-switch", "slurmctld"]
+    daemons = run(["chroot", str(rootfs.rootfs(RELEASE)), *shown]).rstrip(", ")
+    return (
+        f"{os.cpu_count()} CPUs ({cpu}), {memory:.0f} GiB, Linux {platform.release()}; {ansible}, Python {platform.python_version()}; "
+        f"daemons of Debian 12: {daemons}"
+    )
 
 
-def measured(name: str) -> None:
-    """Run one benchmark and keep its table."""
+def measured(name: str) -> str:
+    """Run one benchmark; its part of the page."""
     load, commit = os.getloadavg()[0], run(["git", "-C", str(ROOT), "describe", "--always", "--dirty"]).strip()
     begun = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
     with tempfile.TemporaryDirectory() as directory:
         lines = BENCHMARKS[name](Path(directory)).lines()
-    lines += ["", f"Begun {begun} at commit {commit}; load of the machine {load:.1f} before, {os.getloadavg()[0]:.1f} after."]
+    lines += ["", f"Begun {begun} at commit {commit}; load of the machine {load:.1f} before, {os.getloadavg()[0]:.1f} after. {machine()}."]
     print("\n".join(lines), flush=True)
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return "\n".join(lines)
 
 
-def write_page() -> None:
-    known = [name for name in BENCHMARKS if (RESULTS / f"{name}.md").exists()]
-    tables = [(RESULTS / f"{name}.md").read_text(encoding="utf-8") for name in known]
-    tables += [f"Not measured yet: {name}.\n" for name in BENCHMARKS if name not in known]
-    PAGE.write_text("\n".join([BEGIN, *machine(), "", "\n".join(tables)]), encoding="utf-8")
+def parts_of_the_page() -> dict[str, str]:
+    """The page's tables by their titles."""
+    if not PAGE.exists():
+        return {}
+    _begin, *parts = PAGE.read_text(encoding="utf-8").split(f"\n{HEADING}")
+    return {part.partition("\n")[0]: HEADING + part.rstrip("\n") for part in parts}
+
+
+def keep(part: str) -> None:
+    """Put a table in the place of its last one, or at the end."""
+    parts = parts_of_the_page()
+    parts[part.partition("\n")[0].removeprefix(HEADING)] = part
+    PAGE.write_text("\n".join([BEGIN, *(f"{text}\n" for text in parts.values())]).rstrip("\n") + "\n", encoding="utf-8")
 
 
 def main(names: Sequence[str]) -> int:
@@ -136,8 +125,7 @@ def main(names: Sequence[str]) -> int:
         furnish()
         for name in names or BENCHMARKS:
             print(f"{name} ...", flush=True)
-            measured(name)
-            write_page()
+            keep(measured(name))
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
