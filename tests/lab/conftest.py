@@ -37,6 +37,7 @@ def demo(request: pytest.FixtureRequest) -> Iterator[None]:
     for host in hosts:
         in_process.deploy(host)
     yield
+    in_process.close_all()
     for host in hosts:
         in_process.remove(host)
     come.unlink()

@@ -80,9 +80,11 @@ def overlay() -> dict[str, str]:
     tables = [json.loads(line)["data"] for line in text.splitlines()]
     found = numbered(f"{name} {json.dumps(row)}" for name, rows in zip(COLUMNS, tables) for row in rows)
     for row in tables[0]:
-        found.update(
-            numbered(f"{row[0]} flow {flow}" for flow in census.output("ovs-ofctl", "--no-stats", "dump-flows", row[0]).splitlines())
-        )
+        # Nothing said would be no flows, and so a change that nobody has made.
+        said = subprocess.run(["ovs-ofctl", "--no-stats", "dump-flows", row[0]], capture_output=True, text=True, timeout=30, check=False)
+        if said.returncode != 0:
+            raise RuntimeError(f"the flows of {row[0]}: {said.stderr}")
+        found.update(numbered(f"{row[0]} flow {flow}" for flow in said.stdout.splitlines()))
     filters = (line.strip() for line in census.output("nft", "--stateless", "list", "ruleset").splitlines())
     return {**found, **numbered([*census.links(), *filters])}
 

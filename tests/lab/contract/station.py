@@ -5,14 +5,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.lab import census, in_process
 from tests.lab.contract import backends
-from tests.lab.host import Failed, command
+from tests.lab.host import Failed
 
 SERVER = """
 import subprocess
@@ -44,46 +43,26 @@ class Station:
     """One host, one user."""
 
     def __init__(self, host: str, user: str = "") -> None:
-        in_process.ensure(host)
-        self.host, self.user = host, user
         server = in_process.CALL + SERVER.replace("@CENSUS@", repr(text(census))).replace("@BACKENDS@", repr(text(backends)))
-        self._process = subprocess.Popen(
-            command(host, "/usr/bin/python3", "-u", "-c", server, user=user),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        self._interpreter = in_process.Interpreter(host, user, server)
 
     def call(self, module: str, args: Mapping[str, Any]) -> tuple[int, str]:
         """Exit status, and everything the module printed."""
-        status, said = self._ask({"module": module, "args": args})
+        status, said = self._interpreter.ask({"module": module, "args": args})
         return int(status), str(said)
 
     def run(self, argv: Sequence[str], stdin: str) -> tuple[int, str, str]:
         """Exit status, stdout and stderr of a command."""
-        status, out, err = self._ask({"run": list(argv), "stdin": stdin})
+        status, out, err = self._interpreter.ask({"run": list(argv), "stdin": stdin})
         return int(status), str(out), str(err)
 
     def dump(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
         """What these backends hold, name -> content, by backend."""
-        answer: dict[str, dict[str, str]] = self._ask({"dump": list(names)})
+        answer: dict[str, dict[str, str]] = self._interpreter.ask({"dump": list(names)})
         return answer
 
     def close(self) -> None:
-        self._process.communicate(timeout=10)
-
-    def _ask(self, request: Mapping[str, Any]) -> Any:
-        to, back = self._process.stdin, self._process.stdout
-        if to is None or back is None:
-            raise Failed("a station without pipes")
-        to.write(json.dumps(request) + "\n")
-        to.flush()
-        line = back.readline()
-        try:
-            return json.loads(line)
-        except ValueError:
-            raise Failed(f"{self.host}: {request}: {line}{back.read()}") from None
+        self._interpreter.close()
 
 
 def text(module: Any) -> str:
