@@ -12,8 +12,8 @@ version_added: "0.1.0"
 author:
   - hpc.virtual_cluster contributors (@hpc-virtual-cluster)
 description:
-  - Builds, on the controller, an archive (C(tar)) with the collection's own Python package in one zip file and the launchers of its
-    programs, or with files whose text is given, or with both.
+  - Builds, on the controller, an archive (C(tar)) with the collection's own Python package in a directory named by its content and the
+    launchers of its programs, or with files whose text is given, or with both.
   - Unpacked into C(/) with M(ansible.builtin.unarchive) it is one task for any number of files, however many hosts there are.
   - The same input always makes the same bytes, so a second run finds nothing to unpack.
 options:
@@ -83,8 +83,7 @@ import io
 import os
 import tarfile
 import tempfile
-import zipfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from ansible import constants as C
 from ansible.errors import AnsibleLookupError
@@ -111,39 +110,36 @@ PROGRAMS = {
 LAUNCHER = """#!{python} -I
 import sys
 
-sys.path.insert(0, "/{home}/{archive}")
+sys.path.insert(0, "/{home}/{release}")
 from {package}.{module} import main
 
 raise SystemExit(main(sys.argv[1:]))
 """
-# The oldest moment that a zip file can express; any fixed one would do.
-ZIP_TIME = (1980, 1, 1, 0, 0, 0)
+# Any fixed moment would do.
 TAR_TIME = 315532800
 
 
-def package_zip(source):
-    """The Python files below `source` as package `virtual_cluster`: bytes of a zip file, the same for the same files."""
-    buffer = io.BytesIO()
-    # Stored, not deflated: another zlib would make other bytes, and imports are faster.
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        names = {path.relative_to(source).as_posix(): path for path in source.rglob("*.py") if path.name != NOT_ON_HOSTS}
-        content = {f"{PACKAGE}/{name}": path.read_bytes() for name, path in names.items()}
-        content.setdefault(f"{PACKAGE}/__init__.py", b"")
-        for name in sorted(content):
-            info = zipfile.ZipInfo(name, ZIP_TIME)
-            info.create_system = 3
-            info.external_attr = 0o644 << 16
-            archive.writestr(info, content[name])
-    return buffer.getvalue()
+def package_files(source):
+    """The Python files below `source` as package `virtual_cluster`: what is in them, by name."""
+    names = {path.relative_to(source).as_posix(): path for path in source.rglob("*.py") if path.name != NOT_ON_HOSTS}
+    return {f"{PACKAGE}/__init__.py": b"", **{f"{PACKAGE}/{name}": path.read_bytes() for name, path in names.items()}}
+
+
+def release_of(package):
+    """A directory's name that tells what is in it."""
+    digest = hashlib.sha256()
+    for name in sorted(package):
+        digest.update(f"{name} {len(package[name])}\n".encode() + package[name])
+    return f"{PACKAGE}-{digest.hexdigest()[:16]}"
 
 
 def host_tar(package, programs, python, files):
     """Everything with its place on a host: bytes of a tar file.
 
-    The zip file's name tells its content. A program that runs for days goes on reading the one that it was started from,
-    and one that starts while a new release comes finds either the old one or the new one, never a half of it.
+    The name of the package's directory tells what is in it. A program that runs for days goes on reading the one that it was started
+    from, and one that starts while a new release comes finds either the old one or the new one, never a half of it: launchers are last.
     """
-    archive_name = f"{PACKAGE}-{hashlib.sha256(package).hexdigest()[:16]}.zip"
+    release = release_of(package)
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
 
@@ -154,11 +150,13 @@ def host_tar(package, programs, python, files):
             archive.addfile(info, io.BytesIO(content))
 
         if programs:
-            for directory in (CONFIGURATION, HOME, f"{HOME}/bin"):
+            places = {parent.as_posix() for name in package for parent in PurePosixPath(release, name).parents}
+            for directory in (CONFIGURATION, HOME, f"{HOME}/bin", *(f"{HOME}/{place}" for place in sorted(places - {"."}))):
                 add(directory, tarfile.DIRTYPE, 0o755)
-            add(f"{HOME}/{archive_name}", tarfile.REGTYPE, 0o644, package)
+            for name in sorted(package):
+                add(f"{HOME}/{release}/{name}", tarfile.REGTYPE, 0o644, package[name])
         for program in sorted(set(programs)):
-            text = LAUNCHER.format(python=python, home=HOME, archive=archive_name, package=PACKAGE, module=PROGRAMS[program])
+            text = LAUNCHER.format(python=python, home=HOME, release=release, package=PACKAGE, module=PROGRAMS[program])
             add(f"{HOME}/bin/{program}", tarfile.REGTYPE, 0o755, text.encode())
         for path, mode, text in files:
             add(path.lstrip("/"), tarfile.REGTYPE, mode, text.encode())
@@ -186,7 +184,7 @@ class LookupModule(LookupBase):
         unknown = sorted(set(terms) - set(PROGRAMS))
         if unknown:
             raise AnsibleLookupError(f"agent_archive: {unknown[0]!r} is not a program of this collection; there are {', '.join(PROGRAMS)}")
-        package = package_zip(Path(__file__).resolve().parent.parent / "module_utils") if terms else b""
+        package = package_files(Path(__file__).resolve().parent.parent / "module_utils") if terms else {}
         content = host_tar(package, terms, self.get_option("python"), [checked(item) for item in self.get_option("files")])
         target = os.path.join(C.DEFAULT_LOCAL_TMP, f"{PACKAGE}-{hashlib.sha256(content).hexdigest()[:16]}.tar")
         if not os.path.exists(target):

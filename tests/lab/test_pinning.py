@@ -26,7 +26,7 @@ ALLOWED = ["arp", "arp-probe", "broadcast", "dhcp-question", "udp"]
 FLOODED = ["arp", "arp-probe", "broadcast", "dhcp-question"]
 _CALL = """
 import json, re, sys
-sys.path.insert(0, re.search('"(/.*zip)"', open("/usr/lib/hpc-virtual-cluster/bin/vc-overlay").read()).group(1))
+sys.path.insert(0, re.search('"(/.*virtual_cluster-.*)"', open("/usr/lib/hpc-virtual-cluster/bin/vc-overlay").read()).group(1))
 from virtual_cluster.command import Commands
 from virtual_cluster.host_config import load
 from virtual_cluster.overlay import ports

@@ -29,7 +29,7 @@ import os
 lstat = os.lstat
 def told(path, **keywords):
     found = lstat(path, **keywords)
-    return os.stat_result([*found[:9], int(found.st_mtime)]) if str(path).endswith(".zip") else found
+    return os.stat_result([*found[:9], int(found.st_mtime)]) if "virtual_cluster-" in str(path) else found
 os.lstat = told
 """
 
@@ -50,8 +50,8 @@ def test_which_packages_go(tmp_path: Path) -> None:
     for name, (ages, _left) in HOSTS.items():
         (tmp_path / name / "bin").mkdir(parents=True)
         for age in ages:
-            path = tmp_path / name / f"virtual_cluster-{age}.zip"
-            path.touch()
+            path = tmp_path / name / f"virtual_cluster-{age}"
+            (path / "virtual_cluster").mkdir(parents=True)
             os.utime(path, (now, now - age * DAY - 3600))
         hosts[name] = {"agent_paths": {"packages": str(tmp_path / name)}}
     (tmp_path / "hosts.yml").write_text(json.dumps({"all": {"hosts": hosts}}))
@@ -64,4 +64,4 @@ def test_which_packages_go(tmp_path: Path) -> None:
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     stayed = {name: sorted(path.name for path in (tmp_path / name).iterdir()) for name in HOSTS}
-    assert stayed == {name: sorted(["bin", *(f"virtual_cluster-{age}.zip" for age in left)]) for name, (_ages, left) in HOSTS.items()}
+    assert stayed == {name: sorted(["bin", *(f"virtual_cluster-{age}" for age in left)]) for name, (_ages, left) in HOSTS.items()}

@@ -9,7 +9,6 @@ import os
 import stat
 import subprocess
 import tarfile
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -25,22 +24,21 @@ def members(content: bytes) -> dict[str, tarfile.TarInfo]:
 
 
 def test_the_same_collection_makes_the_same_bytes(tmp_path: Path) -> None:
-    first = agent_archive.package_zip(MODULE_UTILS)
+    first = agent_archive.package_files(MODULE_UTILS)
     copy = tmp_path / "copy"
     for path in sorted(MODULE_UTILS.rglob("*.py"), reverse=True):
         target = copy / path.relative_to(MODULE_UTILS)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(path.read_bytes())
         os.utime(target, (1, 1))
-    assert agent_archive.package_zip(copy) == first
+    assert agent_archive.package_files(copy) == first
     assert agent_archive.host_tar(first, ["vc-host", "vc-flush"], "/usr/bin/python3", []) == agent_archive.host_tar(
         first, ["vc-flush", "vc-host", "vc-host"], "/usr/bin/python3", []
     )
 
 
 def test_the_package_has_all_but_the_glue_to_ansible() -> None:
-    with zipfile.ZipFile(io.BytesIO(agent_archive.package_zip(MODULE_UTILS))) as archive:
-        names = set(archive.namelist())
+    names = set(agent_archive.package_files(MODULE_UTILS))
     assert "virtual_cluster/__init__.py" in names
     assert "virtual_cluster/model/errors.py" in names
     assert not [name for name in names if "module_runner" in name or "__pycache__" in name]
@@ -48,22 +46,34 @@ def test_the_package_has_all_but_the_glue_to_ansible() -> None:
 
 @pytest.mark.parametrize("program", sorted(agent_archive.PROGRAMS))
 def test_programs_start_with_the_systems_python_alone(program: str, tmp_path: Path) -> None:
-    package = tmp_path / "virtual_cluster.zip"
-    package.write_bytes(agent_archive.package_zip(MODULE_UTILS))
-    code = f"import sys; sys.path.insert(0, {str(package)!r}); from virtual_cluster.{agent_archive.PROGRAMS[program]} import main; main"
+    package = agent_archive.package_files(MODULE_UTILS)
+    with tarfile.open(fileobj=io.BytesIO(agent_archive.host_tar(package, [program], "/usr/bin/python3", []))) as archive:
+        archive.extractall(tmp_path)
+    place = tmp_path / agent_archive.HOME / agent_archive.release_of(package)
+    launcher = (tmp_path / agent_archive.HOME / "bin" / program).read_text()
+    assert f'"/{place.relative_to(tmp_path)}"' in launcher
+    code = f"import sys; sys.path.insert(0, {str(place)!r}); from virtual_cluster.{agent_archive.PROGRAMS[program]} import main; main"
     done = subprocess.run(["/usr/bin/python3", "-I", "-c", code], capture_output=True, text=True, check=False, cwd="/")
     assert done.returncode == 0, done.stderr
 
 
 def test_places_and_permissions() -> None:
     files = [agent_archive.checked({"path": "/etc/x/y.conf", "content": "z\n", "mode": "0600"})]
-    found = members(agent_archive.host_tar(b"zip", ["vc-vault"], "/usr/bin/python3", files))
+    package = {"virtual_cluster/__init__.py": b"", "virtual_cluster/model/names.py": b"x = 1\n"}
+    found = members(agent_archive.host_tar(package, ["vc-vault"], "/usr/bin/python3", files))
+    release = f"usr/lib/hpc-virtual-cluster/{agent_archive.release_of(package)}"
+    # Nobody starts what is not there yet.
+    assert list(found).index(f"{release}/virtual_cluster/model/names.py") < list(found).index("usr/lib/hpc-virtual-cluster/bin/vc-vault")
     modes = {name: stat.filemode(member.mode) for name, member in found.items()}
     assert modes == {
         "etc/hpc-virtual-cluster": "?rwxr-xr-x",
         "usr/lib/hpc-virtual-cluster": "?rwxr-xr-x",
         "usr/lib/hpc-virtual-cluster/bin": "?rwxr-xr-x",
-        "usr/lib/hpc-virtual-cluster/virtual_cluster-4a70fe9aa6436e02.zip": "?rw-r--r--",
+        release: "?rwxr-xr-x",
+        f"{release}/virtual_cluster": "?rwxr-xr-x",
+        f"{release}/virtual_cluster/__init__.py": "?rw-r--r--",
+        f"{release}/virtual_cluster/model": "?rwxr-xr-x",
+        f"{release}/virtual_cluster/model/names.py": "?rw-r--r--",
         "usr/lib/hpc-virtual-cluster/bin/vc-vault": "?rwxr-xr-x",
         "etc/x/y.conf": "?rw-------",
     }
@@ -71,7 +81,7 @@ def test_places_and_permissions() -> None:
 
 
 def test_files_alone_bring_no_package() -> None:
-    assert list(members(agent_archive.host_tar(b"", [], "/usr/bin/python3", [("/etc/a", 0o644, "b")]))) == ["etc/a"]
+    assert list(members(agent_archive.host_tar({}, [], "/usr/bin/python3", [("/etc/a", 0o644, "b")]))) == ["etc/a"]
 
 
 @pytest.mark.parametrize(
