@@ -48,8 +48,10 @@ def ssh(name: str, command: Sequence[str]) -> int:
 def parser() -> argparse.ArgumentParser:
     words = argparse.ArgumentParser(prog="lab", description="The emulated hosts of hpc.virtual_cluster.")
     verbs = words.add_subparsers(dest="verb", required=True)
-    for verb, text in (("up", "bring networks and hosts up"), ("down", "remove them")):
-        verbs.add_parser(verb, help=text).add_argument("--hosts", nargs="+", default=[], metavar="HOST", help="only these")
+    up, down = verbs.add_parser("up", help="bring networks and hosts up"), verbs.add_parser("down", help="remove them")
+    for sub in (up, down):
+        sub.add_argument("--hosts", nargs="+", default=[], metavar="HOST", help="only these")
+    up.add_argument("--bare", action="store_true", help="with nothing but what an installer leaves; new hosts only")
     verbs.add_parser("crash", help="pull the plug of hosts, keep their disks").add_argument("hosts", nargs="+", metavar="HOST")
     verbs.add_parser("images", help="build the guest images").add_argument("names", nargs="*", metavar="IMAGE")
     verbs.add_parser("status", help="show the hosts")
@@ -90,8 +92,11 @@ def dispatch(given: argparse.Namespace) -> int:
         return controller.play(given.playbook, given.arguments)
     if os.geteuid() != 0:
         raise LabError("the lab needs root: namespaces, mounts and cgroups")
-    if given.verb in ("up", "down", "crash"):
-        {"up": lifecycle.up, "down": lifecycle.down, "crash": lifecycle.crash}[given.verb](given.hosts)
+    if given.verb == "up":
+        lifecycle.up(given.hosts, given.bare)
+        return 0
+    if given.verb in ("down", "crash"):
+        {"down": lifecycle.down, "crash": lifecycle.crash}[given.verb](given.hosts)
         return 0
     if given.verb == "ready":
         return make_ready()

@@ -32,12 +32,12 @@ from .process import SLOWNESS, LabError, run
 SSH_CONFIG = STATE / "ssh_config"
 
 
-def up(names: Sequence[str]) -> None:
+def up(names: Sequence[str], bare: bool = False) -> None:
     """Bring networks and hosts up, all at once (without names, those of the demo); what is up stays untouched."""
     plans = [host_plan(name) for name in names] or list(HOSTS)
     preflight.ensure_packages()
     fabric.clear_foreign_lab()
-    bases = ready.artifacts(plan.release for plan in plans)
+    bases = ready.artifacts((plan.release for plan in plans), bare)
     started = time.monotonic()
     with cache.locked(STATE / ".lock"):
         run(["modprobe", "-q", "-a", "overlay", "veth", "bridge", "tun"], check=False)

@@ -16,10 +16,10 @@ from .tiny_image import tiny
 IMAGES: dict[str, Callable[[], Path]] = {"debian12": debian12, "tiny": tiny}
 
 
-def artifacts(releases: Iterable[str]) -> dict[str, Path]:
+def artifacts(releases: Iterable[str], bare: bool = False) -> dict[str, Path]:
     """Build what is missing; the root file systems by release."""
     with ThreadPoolExecutor() as pool:
-        bases = {release: pool.submit(rootfs, release) for release in sorted(set(releases))}
+        bases = {release: pool.submit(rootfs, release, bare) for release in sorted(set(releases))}
         others = [pool.submit(build) for build in IMAGES.values()]
     errors = [str(error) for future in [*bases.values(), *others] if (error := future.exception()) is not None]
     if errors:

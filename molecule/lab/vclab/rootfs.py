@@ -1,9 +1,13 @@
 # SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The root file system below the lab's hosts, one for each Debian release: every package the roles ask for, nothing enabled."""
+"""The root file system below the lab's hosts, one for each Debian release: every package the roles ask for, nothing enabled.
+
+There is a bare one as well: what an installer leaves, and the roles' packages in apt's cache, because the hosts reach no mirror.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from .cache import artifact
@@ -11,33 +15,29 @@ from .layout import CACHE, USERS
 from .mirror import apt_options, sources
 from .process import run_logged
 
-PACKAGES = [
+# What an installer leaves, and what the proofs look with.
+LEFT = [
     "systemd",
     "systemd-sysv",
     "dbus",
     "udev",
     "openssh-server",
     "sudo",
-    "acl",
     "python3",
     "python3-apt",
     "ca-certificates",
     "iproute2",
     "iputils-ping",
-    "iputils-arping",
     "procps",
-    "psmisc",
-    "lsof",
     "less",
-    "nftables",
-    "ethtool",
     "tcpdump",
-    "jq",
-    "libxml2-utils",
-    "netcat-openbsd",
-    "socat",
-    "rsync",
-    "attr",
+]
+# What the roles ask for.
+ASKED = [
+    "ethtool",
+    "iptables",
+    "kmod",
+    "nftables",
     "munge",
     "slurmctld",
     "slurmd",
@@ -45,11 +45,8 @@ PACKAGES = [
     "slurm-client",
     "slurm-wlm-basic-plugins",
     "slurm-wlm-mysql-plugin",
-    "slurm-wlm-jwt-plugin",
     "mariadb-server",
-    "python3-pymysql",
     "openvswitch-switch",
-    "python3-openvswitch",
     "qemu-system-x86",
     "qemu-utils",
     "qemu-block-extra",
@@ -58,17 +55,17 @@ PACKAGES = [
     "libvirt-daemon-driver-qemu",
     "python3-libvirt",
     "tgt",
-    "genisoimage",
 ]
-# What only the host of the simulated fabric asks for.
-FABRIC_PACKAGES = ["opensm", "infiniband-diags", "ibsim-utils"]
+# What only the host of the subnet manager asks for, and the fabric that is simulated for it.
+FABRIC_PACKAGES = ["opensm", "infiniband-diags"]
+SIMULATOR = ["ibsim-utils"]
 # What only the vault's second store asks for.
 STORE_PACKAGES = ["zfs-fuse"]
 
 # Debian 13 is there for the hypervisors' side alone, so what only other hosts ask for must not be there by chance.
 CHANGES = {
     "bookworm": ([], FABRIC_PACKAGES + STORE_PACKAGES),
-    "trixie": (["libvirt-daemon-system", "genisoimage"], ["libvirt-daemon", "libvirt-daemon-driver-secret"]),
+    "trixie": (["libvirt-daemon-system"], ["libvirt-daemon", "libvirt-daemon-driver-secret"]),
 }
 
 # What stays enabled; everything else waits for a role to enable it.
@@ -101,9 +98,14 @@ rm -f "$root"/etc/ssh/ssh_host_* "$root/etc/munge/munge.key" "$root/etc/openvswi
   "$root/etc/openvswitch/conf.db" "$root/var/lib/dbus/machine-id"
 : > "$root/etc/machine-id"
 printf 'PermitRootLogin prohibit-password\nUseDNS no\n' > "$root/etc/ssh/sshd_config.d/vc-lab.conf"
-rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/cache/apt/*.bin "$root"/var/lib/apt/lists/*
+@CACHE@
 rm -f "$root/etc/resolv.conf"
 """
+EMPTY_CACHE = 'rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/cache/apt/*.bin "$root"/var/lib/apt/lists/*'
+# Without what is there already, which apt would not fetch.
+# mmdebstrap must be told to leave it.
+KEEP_CACHE = ["--skip=cleanup/apt"]
+FILLED_CACHE = "chr apt-get -qq -y --download-only --option Apt::Keep-Downloaded-Packages=true install @PACKAGES@"
 
 ARGUMENTS = [
     "--mode=root",
@@ -121,29 +123,37 @@ def add_users(home: str) -> str:
     return "\n".join(f"chr useradd {home} -d /home/{name} -u {uid} -U -s /bin/bash {name}" for name, uid in USERS.items())
 
 
-def finish_script() -> str:
-    return FINISH.replace("@KEPT@", KEPT_UNITS).replace("@USERS@", add_users("-M"))
+def finish_script(cache: str) -> str:
+    return FINISH.replace("@KEPT@", KEPT_UNITS).replace("@USERS@", add_users("-M")).replace("@CACHE@", cache)
+
+
+def asked(release: str) -> list[str]:
+    without, besides = CHANGES[release]
+    return [package for package in ASKED if package not in without] + besides
 
 
 def packages(release: str) -> list[str]:
-    without, besides = CHANGES[release]
-    return [package for package in PACKAGES if package not in without] + besides
+    """What a host has that is there to be a site's."""
+    return [*LEFT, *(SIMULATOR if release == "bookworm" else []), *asked(release)]
 
 
-def rootfs(release: str) -> Path:
+def rootfs(release: str, bare: bool = False) -> Path:
     """Path of the release's ready root file system; built by mmdebstrap when this recipe has not been built yet."""
-    recipe = "\n".join([*ARGUMENTS, *packages(release), finish_script()])
-    return artifact(CACHE, name_of(release), recipe, lambda target: build(release, target))
+    there = [*LEFT, *SIMULATOR] if bare else packages(release)
+    arguments = [*ARGUMENTS, *(KEEP_CACHE if bare else [])]
+    script = finish_script(FILLED_CACHE.replace("@PACKAGES@", " ".join(asked(release))) if bare else EMPTY_CACHE)
+    name = name_of(release, bare)
+    recipe = "\n".join([*arguments, *there, script])
+    return artifact(CACHE, name, recipe, lambda target: build(release, name, [*arguments, f"--include={','.join(there)}"], script, target))
 
 
-def name_of(release: str) -> str:
-    return "rootfs" if release == "bookworm" else f"{release}-rootfs"
+def name_of(release: str, bare: bool) -> str:
+    return ("bare" if bare else "rootfs") if release == "bookworm" else f"{release}-{'bare' if bare else 'rootfs'}"
 
 
-def build(release: str, target: Path) -> None:
-    log = CACHE / f"{name_of(release)}.log"
-    hook = CACHE / f".{name_of(release)}-finish.sh"
-    hook.write_text(finish_script())
-    argv = ["mmdebstrap", *ARGUMENTS, *apt_options(), f"--include={','.join(packages(release))}", f'--customize-hook=sh "{hook}" "$1"']
-    run_logged([*argv, release, str(target), *sources(release)], log)
+def build(release: str, name: str, arguments: Sequence[str], script: str, target: Path) -> None:
+    hook = CACHE / f".{name}-finish.sh"
+    hook.write_text(script)
+    argv = ["mmdebstrap", *arguments, *apt_options(), f'--customize-hook=sh "{hook}" "$1"']
+    run_logged([*argv, release, str(target), *sources(release)], CACHE / f"{name}.log")
     hook.unlink()
