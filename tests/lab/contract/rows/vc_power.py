@@ -11,10 +11,11 @@ from typing import Any
 from tests.lab.contract import clusters, configs
 from tests.lab.contract.station import on, told
 from tests.lab.contract.subject import Change, Contract, Fault, Guard, Names, Refused, Trial
-from tests.lab.virtual_cluster import SUBMIT_HOST, VAULT_HOST
+from tests.lab.vault import lease
+from tests.lab.virtual_cluster import SUBMIT_HOST, VAULT_HOST, awaited
 
 HOST, NAME = "fe1", "contractpw"
-HYPERVISOR, OWNER = "hv1", "labuser"
+HYPERVISOR, OWNER, SWITCHED = "hv1", "labuser", "contractsw"
 ITEM = f"{NAME}/frontend"
 FRONTEND: dict[str, Any] = {"host": HOST, "cpus": 1, "memory": "128MiB", "source": {"image": "tiny"}}
 ON = {"cluster": "@cluster", "nodes": "frontend", "state": "powered_on", "wait": False}
@@ -76,10 +77,22 @@ def running() -> Iterator[Names]:
     """Both nodes of a cluster on one hypervisor."""
     wish = {"name": "contract", "nodes": "compute[0-1]", "hosts": [HYPERVISOR], "walltime": "1h", "grace": "2s"}
     with contextlib.ExitStack() as ends:
-        cluster = ends.enter_context(clusters.computes("contractsw", "compute[0-1]"))
-        told(SUBMIT_HOST, "vc_computeset", wish | {"cluster": cluster}, OWNER)
+        cluster = ends.enter_context(clusters.computes(SWITCHED, "compute[0-1]"))
+        started = told(SUBMIT_HOST, "vc_computeset", wish | {"cluster": cluster}, OWNER)
         ends.callback(told, SUBMIT_HOST, "vc_computeset", {"cluster": cluster, "name": "contract", "state": "absent"}, OWNER)
-        yield {"cluster": cluster}
+        yield {"cluster": cluster, "job": started["computeset"]["job_id"]}
+
+
+def signal_one(names: Names, signal: str) -> None:
+    """Send it to the second node's QEMU."""
+    pid = on(HYPERVISOR, "cat", f"/run/vc/job/{names['job']}/x/libvirt/qemu/run/compute1.pid").strip()
+    on(HYPERVISOR, "kill", f"-{signal}", pid)
+
+
+def put_away(names: Names) -> None:
+    """Going on, it would find its button pressed."""
+    signal_one(names, "KILL")
+    awaited(lambda: lease(SWITCHED, "compute1")["state"] == "crashed", "the vault to know")
 
 
 COMPUTES = Trial(
@@ -92,6 +105,18 @@ COMPUTES = Trial(
         Refused("nodes", "compute[0-2]", "unknown", "the cluster has not all of them", names="compute2"),
         Refused("nodes", "compute0,compute[0-1]", "duplicate", "a name comes twice", names="compute0"),
         Refused("wait_timeout", 0, "invalid", "nobody would look"),
+    ),
+    faults=(
+        Fault(
+            "one of two guests does not react within `wait_timeout`",
+            "timeout",
+            (f"{SWITCHED}/compute1",),
+            first=lambda names: signal_one(names, "STOP"),
+            after=put_away,
+            present={"cluster": "@cluster", "nodes": "compute[0-1]", "state": "shutdown", "wait_timeout": 3},
+            settle=False,
+            unforeseen="whether a guest reacts shows when it is asked",
+        ),
     ),
     host=SUBMIT_HOST,
     user=OWNER,
