@@ -40,6 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--lab-as-is", action="store_true", help="run proofs on the lab as it stands; for work on one proof, never for a verdict"
     )
+    parser.addoption("--emulated", action="store_true", help="the fresh machine under an emulator, instead of as a container")
     parser.addoption("--no-skips", action="store_true", help="a test that is skipped has failed: where everything it needs was installed")
 
 

@@ -1,7 +1,7 @@
 # Test targets; included by the Makefile at the top, which owns `venv` and the lab.
 PYTEST = .cache/venv/bin/python -m pytest
 
-.PHONY: test test-slow lint molecule sanity sanity-newest docs-site test-debian13 test-cgroup test-fresh bench proofs unit
+.PHONY: test test-slow lint molecule sanity sanity-newest docs-site test-debian13 test-cgroup test-fresh test-fresh-emulated bench proofs unit
 
 # One pytest run, so that one line at the end says how it went: one process has the lab, which comes up once and stays up; the other
 # has the rest, which is nearly done by then.
@@ -34,9 +34,13 @@ test-debian13: | venv
 test-cgroup: | venv
 	nice $(PYTEST) -v --durations=8 tests/guest/test_cgroup.py
 
-# README's commands on a machine with nothing but Debian 12; hours.
+# README's commands on a machine with nothing but Debian 12, which is a container. Needs the package slirp4netns on this machine.
 test-fresh: | venv
-	nice $(PYTEST) -s -v --durations=8 tests/guest/test_fresh.py
+	$(PYTEST) -s -v --durations=8 tests/guest/test_fresh.py
+
+# The same in a machine with a kernel of its own, under an emulator; hours for the demo, most of a day for the tests (ONLY=demo without).
+test-fresh-emulated: | venv
+	nice $(PYTEST) -s -v --durations=8 --emulated -k "$(ONLY)" tests/guest/test_fresh.py
 
 # Root; brings its own daemons, in namespaces, and the lab's host head.  Some minutes on a machine that does nothing else.
 bench: | venv

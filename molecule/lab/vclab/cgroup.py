@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A cgroup per lab host in every hierarchy of this machine (v1, hybrid or unified), where no systemd of its own hands them out."""
+"""A cgroup per host in every hierarchy of this machine (v1, hybrid or unified), where no systemd of its own hands them out."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ def group_of(host: str) -> str:
     return f"vc-lab-{host}.scope"
 
 
-def create(host: str) -> list[Path]:
-    """Make the host's cgroups; returns the cgroup.procs files a process has to enter."""
+def create(name: str) -> list[Path]:
+    """Make its cgroups; returns the cgroup.procs files a process has to enter."""
     doors = []
     for hierarchy in hierarchies():
-        group = hierarchy / group_of(host)
+        group = hierarchy / name
         group.mkdir(exist_ok=True)
-        for name in ("cpuset.cpus", "cpuset.mems"):
+        for setting in ("cpuset.cpus", "cpuset.mems"):
             # A v1 cpuset takes no process before both are filled.
-            if (hierarchy / name).exists() and (group / name).exists() and not (group / name).read_text().strip():
-                (group / name).write_text((hierarchy / name).read_text())
+            if (hierarchy / setting).exists() and (group / setting).exists() and not (group / setting).read_text().strip():
+                (group / setting).write_text((hierarchy / setting).read_text())
         doors.append(group / "cgroup.procs")
     return doors
 
 
-def remove(host: str) -> None:
-    """Remove the host's cgroups, deepest first; the last processes may take a moment to leave."""
+def remove(name: str) -> None:
+    """Remove its cgroups, deepest first; the last processes may take a moment to leave."""
     for hierarchy in hierarchies():
-        group = hierarchy / group_of(host)
+        group = hierarchy / name
         if not group.is_dir():
             continue
         inner = sorted((path for path in group.rglob("*") if path.is_dir()), key=lambda path: len(path.parts), reverse=True)

@@ -70,7 +70,7 @@ def clear_foreign_lab() -> None:
             run(["umount", target])
     for plan in EVERY_HOST:
         unplug(plan.name)
-        cgroup.remove(plan.name)
+        cgroup.remove(cgroup.group_of(plan.name))
     down()
     shutil.rmtree(RUNTIME, ignore_errors=True)
 

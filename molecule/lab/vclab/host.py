@@ -26,6 +26,22 @@ while :; do
   [ $? = 133 ] || break
 done
 """
+NSPAWN_ENVIRONMENT = {
+    "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
+    "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "1",
+    "SYSTEMD_SECCOMP": "0",
+}
+NSPAWN = (
+    "--quiet",
+    "--register=no",
+    "--keep-unit",
+    "--boot",
+    "--capability=all",
+    "--resolv-conf=off",
+    "--timezone=off",
+    "--link-journal=no",
+    "--console=read-only",
+)
 BOOT_SECONDS = 90 * SLOWNESS
 END_SECONDS = 20 * SLOWNESS
 
@@ -121,27 +137,12 @@ def furnish(plan: HostPlan, root: Path) -> None:
 
 
 def start(name: str, root: Path) -> None:
-    doors = " ".join(str(door) for door in cgroup.create(name))
-    environment = {
-        **ENVIRONMENT,
-        "DOORS": doors,
-        "NETNS": f"/run/netns/{fabric.namespace_of(name)}",
-        "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
-        "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "1",
-        "SYSTEMD_SECCOMP": "0",
-    }
+    doors = " ".join(str(door) for door in cgroup.create(cgroup.group_of(name)))
+    environment = {**ENVIRONMENT, **NSPAWN_ENVIRONMENT, "DOORS": doors, "NETNS": f"/run/netns/{fabric.namespace_of(name)}"}
     arguments = [
-        "--quiet",
         f"--directory={root}",
-        "--register=no",
-        "--keep-unit",
         f"--machine={name}",
-        "--boot",
-        "--capability=all",
-        "--resolv-conf=off",
-        "--timezone=off",
-        "--link-journal=no",
-        "--console=read-only",
+        *NSPAWN,
         f"--bind={HOME_DIR}:/home",
         f"--bind-ro={IMAGES_DIR}:/srv/images",
     ]
@@ -185,7 +186,7 @@ def stop(name: str) -> None:
                 raise LabError(f"lab host {name} does not end (supervisor pid {loop})")
             time.sleep(0.05)
     fabric.unplug(name)
-    cgroup.remove(name)
+    cgroup.remove(cgroup.group_of(name))
 
 
 def destroy(name: str) -> None:

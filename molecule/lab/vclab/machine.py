@@ -14,7 +14,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,13 +32,18 @@ END_SECONDS = 60
 
 @dataclass(frozen=True)
 class Machine:
-    """Its name, what it is, its memory, the port of this machine's loopback where its ssh answers, and its CPUs."""
+    """Its name, what it is, its memory, the port of this machine's loopback where its ssh answers, and its CPUs.
+
+    One that is a container (container.py) has neither of the last three, and is reached in its namespace.
+    """
 
     name: str
     kind: machine_image.Kind
-    memory_mib: int
-    port: int
+    memory_mib: int = 0
+    port: int = 22
     cpus: int = 1
+    address: str = "127.0.0.1"
+    way: tuple[str, ...] = ()
 
     @property
     def place(self) -> Path:
@@ -52,7 +57,8 @@ class Machine:
         """argv that runs a command in it as root; the words are given to its shell, as ssh does it."""
         options = ["BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "ConnectTimeout=30"]
         options += ["ServerAliveInterval=30", "ServerAliveCountMax=20"]
-        return ["ssh", "-i", str(keys.ROOT_KEY), *(f"-o{option}" for option in options), f"-p{self.port}", "root@127.0.0.1", *words]
+        login = [f"-p{self.port}", f"root@{self.address}", *words]
+        return [*self.way, "ssh", "-i", str(keys.ROOT_KEY), *(f"-o{option}" for option in options), *login]
 
 
 def pid_of(machine: Machine) -> int:
@@ -78,12 +84,18 @@ def start(machine: Machine) -> float:
     started = time.monotonic()
     with locked(machine.place / ".lock"):
         run(["nice", "-n", "10", *command(machine, disk)], timeout=60)
+    wait_booted(machine, lambda: bool(pid_of(machine)))
+    return time.monotonic() - started
+
+
+def wait_booted(machine: Machine, runs: Callable[[], bool]) -> None:
+    """Until ssh answers; LabError when it does not run any more, or that takes too long."""
+    started = time.monotonic()
     while subprocess.run(machine.ssh("true"), capture_output=True, check=False, env=dict(os.environ)).returncode != 0:
-        if not pid_of(machine) or time.monotonic() - started > BOOT_SECONDS:
+        if not runs() or time.monotonic() - started > BOOT_SECONDS:
             tail = "\n  ".join(machine.console.read_text(errors="replace").splitlines()[-15:])
             raise LabError(f"machine {machine.name} did not boot; its console ends:\n  {tail}")
         time.sleep(2)
-    return time.monotonic() - started
 
 
 def command(machine: Machine, disk: Path) -> list[str]:
@@ -106,11 +118,16 @@ def command(machine: Machine, disk: Path) -> list[str]:
 def stop(machine: Machine) -> None:
     """Pull its plug and remove it; nothing to do is fine."""
     if pid := pid_of(machine):
-        with os.fdopen(os.pidfd_open(pid)) as process:
-            os.kill(pid, signal.SIGKILL)
-            if not select.select([process], [], [], END_SECONDS)[0]:
-                raise LabError(f"machine {machine.name} does not end (QEMU is {pid})")
+        end(pid, machine.name)
     shutil.rmtree(machine.place, ignore_errors=True)
+
+
+def end(pid: int, what: str) -> None:
+    """Kill a process that may not be ours to wait for, and see it gone."""
+    with os.fdopen(os.pidfd_open(pid)) as process:
+        os.kill(pid, signal.SIGKILL)
+        if not select.select([process], [], [], END_SECONDS)[0]:
+            raise LabError(f"machine {what} does not end (process {pid})")
 
 
 def put(machine: Machine, source: Path, target: str) -> None:
