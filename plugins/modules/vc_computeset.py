@@ -106,7 +106,9 @@ options:
     choices: [started, absent]
     default: started
   wait:
-    description: Wait until every node runs, or with O(state=absent) until the job has left its hypervisors.
+    description:
+      - Wait until every node runs, or with O(state=absent) until the job has left its hypervisors.
+      - Without it, O(state=absent) only sees to it that the set knows that it has to stop, and fails when it cannot be told.
     type: bool
     default: true
   wait_timeout:

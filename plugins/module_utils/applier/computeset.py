@@ -104,9 +104,9 @@ class ComputesetActions:
                 seen, error = watch.until_gone(
                     self.commands, self.wish.item, job_id, self.decision.nodes, self.options["wait_timeout"], cancel
                 )
-                failure = failure or error
             else:
-                seen = watch.until_told(self.commands, job_id, self.decision.nodes)
+                seen, error = watch.until_told(self.commands, self.wish.item, job_id, self.decision.nodes)
+            failure = failure or error
         return seen, failure
 
     def _request(self) -> submit.Request:

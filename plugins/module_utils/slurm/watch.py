@@ -18,8 +18,8 @@ from .submit import Guest, agents, power_cord, terminate, why_ended
 # How long a cancelled job may take to leave its hosts: KillWait plus epilogs.
 CANCEL_SECONDS = 60.0
 TERM_AGAIN_SECONDS = 5.0
-# From a job's TERM to the last agent's hearing of it.
-TOLD_SECONDS = 10.0
+# From a job's TERM to the last agent's hearing of it, with time to ask again.
+TOLD_SECONDS = 20.0
 
 _ENDED = {"COMPLETED": SetState.COMPLETED, "TIMEOUT": SetState.TIMEOUT, "DEADLINE": SetState.TIMEOUT, "CANCELLED": SetState.CANCELLED}
 _SETTLED = frozenset({NodeState.RUNNING, NodeState.SUSPENDED, NodeState.OFF, NodeState.CRASHED})
@@ -163,16 +163,29 @@ def until_gone(
     return seen, VcError("timeout", item, "waiting for it to stop", detail, remedy)
 
 
-def until_told(commands: Commands, job_id: int, nodes: Sequence[str], clock: Optional[Clock] = None) -> View:
-    """Wait until the agents of a job that was asked to stop know it, so that whoever looks next sees a set that is going."""
+def until_told(
+    commands: Commands, item: str, job_id: int, nodes: Sequence[str], clock: Optional[Clock] = None
+) -> tuple[View, Optional[VcError]]:
+    """Wait until the agents of a job that was asked to stop know it, so that whoever looks next sees a set that is going.
+
+    Whoever asked may have asked in vain: a batch script that has not begun yet loses a signal, and a job that has started in the meantime
+    is not withdrawn.  So it is asked again, and an error when nothing of it is told even then.
+    """
     clock = clock or Clock()
     deadline = clock.now() + TOLD_SECONDS
+    asked = clock.now()
     for pause in backoff():
         seen = view(commands, job_id, nodes)
-        if seen.state not in (SetState.STARTING, SetState.RUNNING) or clock.now() >= deadline:
+        if seen.state not in (SetState.STARTING, SetState.RUNNING):
+            return seen, None
+        if clock.now() >= deadline:
             break
+        if clock.now() - asked >= TERM_AGAIN_SECONDS:
+            terminate(commands, job_id)
+            asked = clock.now()
         clock.sleep(pause)
-    return replace(seen, state=SetState.STOPPING) if seen.state in (SetState.STARTING, SetState.RUNNING) else seen
+    detail = f"job {job_id} is still {seen.state} {TOLD_SECONDS:g} s after it was asked" + (f"; {seen.problem}" if seen.problem else "")
+    return seen, VcError("timeout", item, "telling it to stop", detail, "use `wait: true`, which asks until the set has stopped")
 
 
 def reason_remedy(reason: str) -> str:

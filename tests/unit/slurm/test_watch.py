@@ -235,15 +235,42 @@ def test_a_job_that_lost_its_batch_host_is_not_waited_for() -> None:
     assert seen.guests["compute1"].state == "booting"
 
 
+def tell(play: Play, clock: FakeClock) -> Any:
+    return watch.until_told(play, "vc1/sim", 7, NODES, clock)
+
+
+TOLD = Scene("RUNNING", guests={"hv1": {"compute0": "stopping"}, "hv2": {"compute1": "off"}})
+TERM = "scancel --batch --signal=TERM 7"
+
+
 def test_who_does_not_wait_waits_until_the_agents_know() -> None:
-    stopping = Scene("RUNNING", guests={"hv1": {"compute0": "stopping"}, "hv2": {"compute1": "off"}})
-    play = Play(RUNNING, RUNNING, stopping, Scene("COMPLETED"))
-    assert watch.until_told(play, 7, NODES, FakeClock()).state == "stopping"
+    play = Play(RUNNING, RUNNING, TOLD, Scene("COMPLETED"))
+    seen, error = tell(play, FakeClock())
+    assert (seen.state, error) == ("stopping", None)
     assert len([line for line in play.ran if line.startswith("squeue")]) == 3
+    assert TERM not in play.ran
     for scene, state in ((Scene("COMPLETING"), "stopping"), (Scene("COMPLETED"), "completed"), (Scene("PENDING"), "pending")):
-        assert watch.until_told(Play(scene), 7, NODES, FakeClock()).state == state
-    clock = FakeClock()
-    assert watch.until_told(Play(RUNNING), 7, NODES, clock).state == "stopping"
+        seen, error = tell(Play(scene), FakeClock())
+        assert (seen.state, error) == (state, None)
+
+
+@pytest.mark.parametrize("scene", [RUNNING, BOOTING, Scene("RUNNING", "Prolog")])
+def test_who_was_asked_in_vain_is_asked_again(scene: Scene) -> None:
+    play = Play(scene)
+    play.after_cancel = [TOLD]
+    seen, error = tell(play, FakeClock())
+    assert (seen.state, error) == ("stopping", None)
+    assert play.ran.count(TERM) == 1
+
+
+def test_a_set_that_nobody_could_tell_to_stop_is_not_called_stopping() -> None:
+    play, clock = Play(RUNNING), FakeClock()
+    seen, error = tell(play, clock)
+    assert seen.state == "running"
+    assert error.code == "timeout"
+    assert "job 7 is still running" in error.detail
+    assert "wait: true" in error.remedy
+    assert play.ran.count(TERM) >= 2
     assert sum(clock.slept) < 2 * watch.TOLD_SECONDS
 
 
