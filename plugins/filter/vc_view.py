@@ -47,12 +47,13 @@ _value:
       description:
         - One per job that counts.
         - Each has C(cluster), C(name), C(job_id), C(state), C(user), C(account), C(nodes), C(hosts), C(reason), C(left_seconds)
-          and C(left).
+          and C(left). C(nodes) is empty for throw-away machines that wait.
       type: list
       elements: dict
     rejected:
       description:
-        - Jobs that claim a cluster and do not count.
+        - Jobs that claim a cluster and do not count. Of those that wait in the queue there are at most 20 of each user, and the last one's
+          reason says how many more there are.
         - Each has C(cluster), C(computeset), C(job_id), C(user), C(account), C(state) and C(reason).
       type: list
       elements: dict

@@ -234,7 +234,7 @@ computeset:
       returned: always
       sample: /home/labuser/.vc-vc1-sim.log
     rejected_jobs:
-      description: Live jobs of other users that claim this cluster. They are never counted.
+      description: The first 100 live jobs of other users that claim this cluster. They are never counted.
       type: list
       elements: dict
       returned: always

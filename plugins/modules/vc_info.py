@@ -122,6 +122,7 @@ slurm:
       description:
         - Jobs that claim to be a computeset and have not ended. A claim is a job's own word, and anybody can forge one;
           only P(hpc.virtual_cluster.vc_view#filter) tells which of them count.
+        - C(nodes) is the node range that the job claims, as it wrote it.
         - C(state) is V(pending), V(running) or V(stopping). C(walltime_seconds) and C(remaining_seconds) are null without a limit.
       type: list
       elements: dict
@@ -136,7 +137,7 @@ slurm:
           reason: ""
           cluster: vc1
           computeset: sim
-          nodes: [compute0, compute1]
+          nodes: compute[0-1]
           hosts: [hv1, hv2]
           walltime_seconds: 21600
           remaining_seconds: 21570

@@ -21,6 +21,8 @@ from ..slurm.condition import conditions
 from ..slurm.script import Spec
 from ..slurm.submit import Guest
 
+# Whoever floods the queue with claims does not fill every answer with them.
+_MOST_REJECTED = 100
 _HOME = re.compile(r"/[A-Za-z0-9_.+/-]{1,255}")
 
 
@@ -187,6 +189,6 @@ class ComputesetActions:
             "output": submit.output_path(self.home, wish.cluster.name, wish.name),
             "rejected_jobs": [
                 {"job_id": job.job_id, "user": job.user_name, "computeset": job.claim.computeset if job.claim else ""}
-                for job in self.decision.rejected
+                for job in self.decision.rejected[:_MOST_REJECTED]
             ],
         }

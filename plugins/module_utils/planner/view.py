@@ -8,14 +8,20 @@ registry.  Whatever else claims a cluster is listed as rejected, with the reason
 
 from __future__ import annotations
 
+import contextlib
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional
 
 from ..model import names
-from ..model.noderange import natural_key
+from ..model.definition import MOST_NODES
+from ..model.errors import VcError
+from ..model.noderange import expand, natural_key
 from ..model.states import NodeState
 from ..model.units import format_duration
 
+# Of one user.
+MOST_REJECTED = 20
 COLUMNS = ("cluster", "name", "role", "state", "computeset", "host", "mac", "address", "left")
 
 
@@ -27,7 +33,8 @@ def join(infos: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     rows : one per node of every cluster, by cluster, frontends first, then by name: cluster, name, role, state, computeset, host, mac,
         address, account, job_id (None without a job), left_seconds (None without a walltime) and left (as text)
     computesets : one per job that counts: cluster, name, job_id, state, user, account, nodes, hosts, reason, left_seconds, left
-    rejected : one per job that claims a cluster and does not count: cluster, computeset, job_id, user, account, state, reason
+    rejected : one per job that claims a cluster and does not count: cluster, computeset, job_id, user, account, state, reason; of those
+        that wait only the first ``MOST_REJECTED`` of each user, and the last of them tells how many more there are
     drift : sentences about what does not fit together
     """
     known = [info for info in infos if isinstance(info, Mapping)]
@@ -106,13 +113,47 @@ def _sort_out(
     counted: list[Mapping[str, Any]] = []
     rejected: list[dict[str, Any]] = []
     for job in sorted(jobs, key=lambda job: int(job["job_id"])):
-        why = _why_rejected(clusters.get(job["cluster"]), job)
+        entry = clusters.get(job["cluster"])
+        named = _named(entry, job)
+        why = _why_rejected(entry, named)
         if why is None:
-            counted.append(job)
+            counted.append(named)
         else:
             shown = {key: job[key] for key in ("cluster", "computeset", "job_id", "user", "account", "state")}
             rejected.append({**shown, "reason": why})
-    return counted, rejected
+    return counted, _shortened(rejected)
+
+
+def _named(entry: Optional[Mapping[str, Any]], job: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The job with its nodes by name, none if its user may not speak for the cluster or if nobody can read them.
+
+    A job that waits costs nothing, and anybody can queue thousands which name thousands of nodes each.
+    """
+    found: list[str] = []
+    if entry is not None and job["user"] in _speakers(entry):
+        most = len(entry["cluster"]["nodes"]) if job["state"] == "pending" else MOST_NODES
+        with contextlib.suppress(VcError):
+            found = expand(job["nodes"], most)
+    return {**job, "nodes": found}
+
+
+def _speakers(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    return (entry["cluster"]["owner"], *entry["cluster"].get("members", ()))
+
+
+def _shortened(rejected: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same with a bounded number of waiting jobs of each user, whose last one tells how many are left out."""
+    shown: list[dict[str, Any]] = []
+    waiting: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for one in rejected:
+        those = waiting[one["user"]] if one["state"] == "pending" else []
+        if len(those) < MOST_REJECTED:
+            shown.append(one)
+        those.append(one)
+    for user, those in waiting.items():
+        if len(those) > MOST_REJECTED:
+            those[MOST_REJECTED - 1]["reason"] += f"; {len(those) - MOST_REJECTED} more jobs of {user} that wait are rejected"
+    return shown
 
 
 def _why_rejected(entry: Optional[Mapping[str, Any]], job: Mapping[str, Any]) -> Optional[str]:
@@ -122,12 +163,14 @@ def _why_rejected(entry: Optional[Mapping[str, Any]], job: Mapping[str, Any]) ->
     if entry is None:
         return f"the registry has no cluster {job['cluster']}"
     cluster = entry["cluster"]
-    if job["user"] not in (cluster["owner"], *cluster.get("members", ())):
+    if job["user"] not in _speakers(entry):
         return f"{job['user']} is neither owner nor member of {cluster['name']}"
     if str(job["account"]).lower() != str(cluster["account"]).lower():
         return f"account {job['account']} is not authorized for {cluster['name']}"
     if job["state"] == "pending":
         computes = {node["name"] for node in cluster["nodes"] if node["role"] == "compute"}
+        if not job["nodes"]:
+            return f"it names more nodes than {cluster['name']} has, or none that can be read"
         strange = [node for node in job["nodes"] if node not in computes]
         return f"{strange[0]} is no compute of {cluster['name']}" if strange else None
     return None if _leased(entry, job) else "it holds no lease of its nodes"

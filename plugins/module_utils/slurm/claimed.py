@@ -12,7 +12,10 @@ from .jobs import Job
 
 
 def claimed(listed: Iterable[Job], now: int) -> list[dict[str, Any]]:
-    """Every job that claims a cluster and has not ended; `now` in epoch seconds.  A claim is the job's own word."""
+    """Every job that claims a cluster and has not ended; `now` in epoch seconds.  A claim is the job's own word.
+
+    Its nodes stay the range that the job wrote, so that what thousands of jobs claim is no longer than what they said.
+    """
     described = [_describe(job, now) for job in listed if not job.ended]
     return [job for job in described if job is not None]
 
@@ -31,7 +34,7 @@ def _describe(job: Job, now: int) -> Optional[dict[str, Any]]:
         "reason": job.reason,
         "cluster": job.claim.cluster,
         "computeset": job.claim.computeset,
-        "nodes": list(job.claim.nodes),
+        "nodes": job.claim.node_range,
         "vms": job.claim.vms,
         "hosts": list(job.hosts),
         "walltime_seconds": job.time_limit_seconds,

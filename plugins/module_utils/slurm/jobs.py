@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import Any, Optional
 
@@ -20,7 +21,6 @@ from ..model.definition import MOST_NODES
 from ..model.errors import VcError
 from ..model.names import OWN_CLUSTER, claimed_cluster, computeset_name, is_own_cluster
 from ..model.noderange import expand
-from ..model.vms import Vms
 
 ENDED = frozenset(
     {"BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "TIMEOUT", "REVOKED"}
@@ -29,6 +29,11 @@ WAITING = frozenset({"PENDING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPEC
 
 _ITEM = re.compile(r"(?:[^,\[\]]|\[[^\]]*\])+")
 _PIECE = re.compile(r"\[[^\]]*\]|[^\[\]]+")
+# What they are made of; whether a range is one shows when its names are asked for.
+_RANGE = re.compile(r"[a-z0-9,\[\]-]+")
+_MACHINES = re.compile(r"[a-z0-9][a-z0-9._@-]*(?::[1-9][0-9]{0,4})?(?:,[a-z0-9][a-z0-9._@-]*(?::[1-9][0-9]{0,4})?)*")
+# Of bytes: slurmctld refuses a longer one.
+MOST_COMMENT = 1024
 _UNSET = frozenset({"", "(null)", "None"})
 # Older releases write these sentinels as plain numbers.
 _NO_VALUE = frozenset({0xFFFFFFFE, 0xFFFFFFFFFFFFFFFE})
@@ -44,12 +49,23 @@ class Claim:
 
     cluster: str
     computeset: str
-    nodes: tuple[str, ...]
+    node_range: str
     images: tuple[str, ...] = ()
     version: int = 1
     vms: str = ""
     cpus: int = 0
     memory_mib: int = 0
+
+    @cached_property
+    def nodes(self) -> tuple[str, ...]:
+        """The names in the range, none of one that cannot be read.
+
+        Only asked for of jobs whose user matters: anybody can queue thousands of jobs that claim thousands of nodes in 60 bytes each.
+        """
+        try:
+            return tuple(expand(self.node_range, MOST_NODES))
+        except VcError:
+            return ()
 
 
 @dataclass(frozen=True)
@@ -257,10 +273,13 @@ def _numbers(group: str) -> list[str]:
 
 
 def claim(comment: Any, job_id: int, restart_count: int) -> Optional[Claim]:
-    """What a comment claims, or None when it is not ours or not well formed.  Hostile input: every part is validated."""
+    """What a comment claims, or None when it is not ours or not well formed.
+
+    Hostile input, and as much of it as anybody likes to queue: every part is validated, but nodes and machines as texts only.
+    """
     if isinstance(comment, Mapping):
         comment = comment.get("job")
-    if not isinstance(comment, str) or not comment.startswith("{") or len(comment) > 65536:
+    if not isinstance(comment, str) or not comment.startswith("{") or len(comment) > MOST_COMMENT:
         return None
     try:
         data = json.loads(comment)
@@ -275,7 +294,7 @@ def claim(comment: Any, job_id: int, restart_count: int) -> Optional[Claim]:
         return Claim(
             cluster=claimed_cluster(data["vc"], job_id, restart_count),
             computeset=computeset_name(data["set"]),
-            nodes=tuple(expand(data["nodes"], MOST_NODES)),
+            node_range=_matching(_RANGE, data["nodes"]),
             images=tuple(images.split(",")) if isinstance(images, str) and images else (),
             version=version,
             **found,
@@ -285,8 +304,16 @@ def claim(comment: Any, job_id: int, restart_count: int) -> Optional[Claim]:
 
 
 def _vms(data: Mapping[str, Any]) -> dict[str, Any]:
-    vms = Vms.from_dict({"images": data["vms"], "cpus": data["cpus"], "memory_mib": data["memory_mib"], "ssh_authorized_keys": []})
-    return {"vms": vms.text, "cpus": vms.cpus, "memory_mib": vms.memory_mib}
+    numbers = {key: data[key] for key in ("cpus", "memory_mib")}
+    if not all(type(number) is int and number > 0 for number in numbers.values()):
+        raise ValueError("cpus or memory_mib")
+    return {"vms": _matching(_MACHINES, data["vms"]), **numbers}
+
+
+def _matching(pattern: re.Pattern[str], text: Any) -> str:
+    if not isinstance(text, str) or not pattern.fullmatch(text):
+        raise ValueError(pattern.pattern)
+    return text
 
 
 def _job(item: Mapping[str, Any]) -> Job:

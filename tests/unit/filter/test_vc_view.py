@@ -44,7 +44,7 @@ def job(job_id: int = 42, **changes: Any) -> dict[str, Any]:
         "walltime_seconds": 21600,
         "remaining_seconds": 21570,
     }
-    return {**given, **changes}
+    return {**given, **changes, "nodes": ",".join(changes.get("nodes", given["nodes"]))}
 
 
 def slurm(*jobs: dict[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A cluster of one frontend and computes, jobs that claim it, and options as a play gives them."""
+"""A cluster of one frontend and computes, jobs that claim it and jobs that only say so, and options as a play gives them."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.slurm.jobs import Claim, Job
@@ -79,8 +80,15 @@ def job(job_id: int, name: str = "sim", nodes: tuple[str, ...] = ("compute0", "c
         "account": "physics",
         "name": f"vc-vc1-{name}",
         "states": frozenset({"RUNNING"}),
-        "claim": Claim(changes.pop("cluster", "vc1"), name, nodes, changes.pop("images", ("debian12@r1",))),
+        "claim": Claim(changes.pop("cluster", "vc1"), name, ",".join(nodes), changes.pop("images", ("debian12@r1",))),
         "start_time": 1000,
         "time_limit_seconds": 3600,
     }
     return Job(**{**given, **changes})
+
+
+def flood(count: int, **changes: str) -> str:
+    """A queue that somebody has filled with claims of cluster vc1, each of which costs him 60 bytes."""
+    comments = [json.dumps({"vc": "vc1", "set": "sim", "nodes": f"n[{number}-4000]", "v": 1}) for number in range(count)]
+    given = {"user_name": "otheruser", "account": "chemistry", "job_state": "PENDING", **changes}
+    return json.dumps({"jobs": [{**given, "job_id": number, "comment": text} for number, text in enumerate(comments, 1)]})

@@ -98,7 +98,7 @@ def test_the_script_carries_the_machines_and_the_comment_tells_them() -> None:
     assert data["cluster"] == "job%j"
     assert data["vms"] == {"images": "tiny:2,debian12:1", "cpus": 2, "memory_mib": 1024, "ssh_authorized_keys": [KEY]}
     claim = jobs.claim(script.comment(spec), 7, 0)
-    assert claim == jobs.Claim("job7", "sim", ("vm0", "vm1", "vm2"), vms="tiny:2,debian12:1", cpus=2, memory_mib=1024)
+    assert claim == jobs.Claim("job7", "sim", "vm[0-2]", vms="tiny:2,debian12:1", cpus=2, memory_mib=1024)
     assert jobs.claim(script.comment(spec), 7, 1) == replace(claim, cluster="job7-1")
     for forged in ({"vc": "job8"}, {"vc": "job7"}, {"vms": "a:0"}, {"vms": None}, {"cpus": "2"}):
         assert jobs.claim(json.dumps({**json.loads(script.comment(spec)), **forged}), 7, 0) is None
@@ -149,7 +149,7 @@ def test_a_set_is_ended_by_its_name() -> None:
 def test_a_cluster_and_throw_away_machines_never_meet() -> None:
     machines = running(wish())
     assert plan_computeset(read_options(options(nodes="compute0"), "labuser"), [machines], 0).item.actions[0].verb == "submit"
-    nodes = jobs.Claim("vc1", "sim", ("compute0",))
+    nodes = jobs.Claim("vc1", "sim", "compute0")
     assert plan_computeset(wish(), [replace(machines, claim=nodes)], 0).item.actions[0].verb == "submit"
 
 

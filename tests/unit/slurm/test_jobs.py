@@ -11,11 +11,17 @@ from typing import Any
 
 import pytest
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.command import PATH
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model import noderange
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.planner import view
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.planner.computeset import plan_computeset, rival, worth_asking
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.planner.wish import read_options
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.slurm import jobs
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.slurm.claimed import claimed
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.hostile import every_hostile
+from tests.unit.planner.computesets import cluster_dict, flood, options
 from tests.unit.refusal import refused
 
 SAMPLE: dict[str, Any] = json.loads((pathlib.Path(__file__).parent / "fixtures" / "squeue-22.05.json").read_text())
@@ -64,7 +70,8 @@ def test_every_release_says_the_same(release: str) -> None:
     assert first.reason == ""
     assert first.hosts == ("hv1", "hv2")
     assert (first.start_time, first.end_time, first.time_limit_seconds) == (1795170523, 1795170528, 120)
-    assert first.claim == jobs.Claim("vc1", "sim", ("compute0", "compute1"), ("debian12@r1",), 1)
+    assert first.claim == jobs.Claim("vc1", "sim", "compute[0-1]", ("debian12@r1",), 1)
+    assert first.claim.nodes == ("compute0", "compute1")
 
 
 @pytest.mark.parametrize("release", RELEASES)
@@ -157,8 +164,71 @@ def test_a_strange_job_does_not_hide_the_others() -> None:
 def test_a_claim_with_a_hostile_name_is_none(hostile: str) -> None:
     good = {"vc": "vc1", "set": "sim", "nodes": "compute0", "v": 1}
     assert jobs.claim(json.dumps(good), 7, 0) is not None
-    for key in ("vc", "set", "nodes"):
+    for key in ("vc", "set"):
         assert jobs.claim(json.dumps({**good, key: hostile}), 7, 0) is None
+    claim = jobs.claim(json.dumps({**good, "nodes": hostile}), 7, 0)
+    assert claim is None or claim.nodes == ()
+    machines = {**good, "vc": "job%j", "vms": "tiny", "cpus": 1, "memory_mib": 512}
+    assert jobs.claim(json.dumps(machines), 7, 0) is not None
+    assert jobs.claim(json.dumps({**machines, "vms": f"tiny:1,{hostile} "}), 7, 0) is None
+
+
+@pytest.fixture
+def read_out(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The ranges that were expanded."""
+    asked: list[str] = []
+
+    def expanded(text: str, most: int) -> list[str]:
+        asked.append(text)
+        return noderange.expand(text, most)
+
+    monkeypatch.setattr(jobs, "expand", expanded)
+    monkeypatch.setattr(view, "expand", expanded)
+    return asked
+
+
+def test_forged_claims_are_not_expanded_whoever_reads_the_queue(read_out: list[str]) -> None:
+    listed = jobs.parse(flood(200))
+    wish = read_options(options(nodes="compute[0-1]"), "labuser")
+    assert worth_asking(wish, listed) == []
+    decision = plan_computeset(wish, listed, 0)
+    assert [action.verb for action in decision.item.actions] == ["submit"]
+    assert len(decision.rejected) == 200
+    assert rival(wish, decision.nodes, 999, listed) is None
+    told = claimed(listed, 0)
+    assert max(len(json.dumps(job)) for job in told) < 512
+    seen = view.join([{"vault": {"clusters": {"vc1": {"cluster": cluster_dict(), "leases": {}}}}}, {"slurm": {"jobs": told}}])
+    assert (seen["computesets"], read_out) == ([], [])
+    assert len(seen["rejected"]) == view.MOST_REJECTED
+    assert "180 more jobs of otheruser" in seen["rejected"][-1]["reason"]
+
+
+def test_throw_away_machines_that_wait_are_not_expanded_either(read_out: list[str]) -> None:
+    comment = json.dumps({"vc": "job%j", "set": "try", "nodes": "vm[0-4095]", "v": 1, "vms": "tiny:4096", "cpus": 1, "memory_mib": 512})
+    told = claimed(jobs.parse(json.dumps({"jobs": [{"job_id": 7, "user_name": "anybody", "job_state": "PENDING", "comment": comment}]})), 0)
+    (seen,) = view.join([{"vault": {"clusters": {}}}, {"slurm": {"jobs": told}}])["computesets"]
+    assert (seen["cluster"], seen["nodes"], read_out) == ("job7", [], [])
+
+
+def test_a_member_cannot_have_more_names_made_than_his_cluster_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits: list[int] = []
+
+    def expanded(text: str, most: int) -> list[str]:
+        limits.append(most)
+        return noderange.expand(text, most)
+
+    monkeypatch.setattr(view, "expand", expanded)
+    told = claimed(jobs.parse(flood(1, user_name="helper", account="physics")), 0)
+    seen = view.join([{"vault": {"clusters": {"vc1": {"cluster": cluster_dict(8), "leases": {}}}}}, {"slurm": {"jobs": told}}])
+    assert limits == [9]
+    assert ["names more nodes than vc1 has" in job["reason"] for job in seen["rejected"]] == [True]
+
+
+def test_no_comment_is_read_that_slurm_would_not_take() -> None:
+    good = {"vc": "vc1", "set": "sim", "nodes": "compute0", "v": 1, "more": ""}
+    room = jobs.MOST_COMMENT - len(json.dumps(good))
+    assert jobs.claim(json.dumps({**good, "more": "x" * room}), 7, 0) is not None
+    assert jobs.claim(json.dumps({**good, "more": "x" * (room + 1)}), 7, 0) is None
 
 
 @given(

@@ -52,7 +52,7 @@ def test_grace_is_bounded(grace: int) -> None:
 
 def test_the_comment_reads_back_as_the_claim() -> None:
     claim = jobs.claim(script.comment(SPEC), 7, 0)
-    assert claim == jobs.Claim("vc1", "sim", ("compute0", "compute1"), ("debian12@r1",), 1)
+    assert claim == jobs.Claim("vc1", "sim", "compute[0-1]", ("debian12@r1",), 1)
 
 
 def test_the_command_line_of_sbatch() -> None:
