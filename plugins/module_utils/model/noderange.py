@@ -35,6 +35,8 @@ _REMEDY = "write names and ranges such as login,n[1-4,7],r[01-02]n[1-8]"
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 _SPAN = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9}))?")
 _ITEM_TEXT = re.compile(r"[a-z0-9-]*")
+# The number before the last one, in what stands before that.
+_ROW = re.compile(r"(.*?[^0-9])([0-9]{1,9})([^0-9]+)")
 _LAST_NUMBER = re.compile(r"(.*?[^0-9])([0-9]{1,9})")
 # The pieces of a whole range: text without brackets or commas, a group, a comma.  Anything else stops the match.
 _PIECE = re.compile(r"([^\[\],]+)|\[([^\[\]]*)\]|(,)")
@@ -62,33 +64,36 @@ def expand(text: Any, most: int = LARGEST) -> list[str]:
 
 
 def fold(names: Iterable[str]) -> str:
-    """The one canonical range for a set of names; ``expand`` gives the same names back.  Folds the last number only, as Slurm does.
+    """The one canonical range for a set of names; ``expand`` gives the same names back.
 
-    No names give an empty text, which ``expand`` refuses.
+    Folds the last number, as Slurm does; then the one before it, where it makes a shorter range of items with the very same last numbers:
+    ``r[01-99]n[1-8]``.  No names give an empty text, which ``expand`` refuses.
     """
-    parts: list[tuple[tuple[Any, ...], str]] = []
-    plain: dict[str, list[str]] = {}
-    padded: dict[tuple[str, int], list[str]] = {}
+    parts: list[tuple[str, str]] = []
+    last: dict[str, list[str]] = {}
     for name in set(names):
         if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
             raise VcError("invalid", shown(name), "folding names into a range", "it is not a node name", _REMEDY)
         matched = _LAST_NUMBER.fullmatch(name)
         if matched is None:
-            parts.append((natural_key(name), name))
-        elif matched.group(2)[0] == "0" and len(matched.group(2)) > 1:
-            padded.setdefault((matched.group(1), len(matched.group(2))), []).append(matched.group(2))
+            parts.append((name, name))
         else:
-            plain.setdefault(matched.group(1), []).append(matched.group(2))
-    for prefix, numbers in plain.items():
-        # n10 belongs to n08 and n09 when they are there, else to n8 and n9.
-        own = [number for number in numbers if (prefix, len(number)) not in padded]
-        for number in numbers:
-            if (prefix, len(number)) in padded:
-                padded[prefix, len(number)].append(number)
-        if own:
-            parts.append(_folded(prefix, 0, own))
-    parts.extend(_folded(prefix, width, numbers) for (prefix, width), numbers in padded.items())
-    return ",".join(part for _key, part in sorted(parts))
+            last.setdefault(matched.group(1), []).append(matched.group(2))
+    # What stands around a number, the last numbers behind that -> each such number with these last numbers.
+    rows: dict[tuple[str, str, str], dict[str, list[str]]] = {}
+    for prefix, digits in last.items():
+        matched = _ROW.fullmatch(prefix)
+        for spans, run in _runs(digits):
+            if matched is None:
+                parts.append(_folded(prefix, spans, run))
+            else:
+                rows.setdefault((matched.group(1), matched.group(3), spans), {})[matched.group(2)] = run
+    for (head, tail, spans), found in rows.items():
+        for row_spans, row_run in _runs(found):
+            apart = [_folded(f"{head}{row}{tail}", spans, found[row]) for row in row_run]
+            together = f"{head}[{row_spans}]{tail}[{spans}]"
+            parts += [(apart[0][0], together)] if len(together) < len(",".join(text for _first, text in apart)) else apart
+    return ",".join(text for _first, text in sorted(parts, key=lambda part: natural_key(part[0])))
 
 
 def natural_key(name: str) -> tuple[Any, ...]:
@@ -198,17 +203,28 @@ def _spans(text: str, group: str) -> list[tuple[int, int, int]]:
     return spans
 
 
-def _folded(prefix: str, width: int, digits: list[str]) -> tuple[tuple[Any, ...], str]:
-    """The sort key and the text of all numbers behind one prefix."""
-    numbers = sorted(int(number) for number in digits)
-    spans: list[list[int]] = []
-    for number in numbers:
-        if spans and number == spans[-1][1] + 1:
+def _runs(digits: Iterable[str]) -> list[tuple[str, list[str]]]:
+    """The numbers that one bracket can hold each, as spans and one by one, ascending."""
+    by_width: dict[int, list[str]] = {}
+    for number in digits:
+        by_width.setdefault(len(number), []).append(number)
+    # n10 belongs to n08 and n09 when they are there, else to n8 and n9.
+    padded = {width for width, numbers in by_width.items() if width > 1 and any(number[0] == "0" for number in numbers)}
+    runs = [numbers for width, numbers in by_width.items() if width in padded]
+    runs.append([number for width, numbers in by_width.items() if width not in padded for number in numbers])
+    return [(_spans_of(run), run) for run in (sorted(run, key=int) for run in runs) if run]
+
+
+def _spans_of(run: list[str]) -> str:
+    spans: list[list[str]] = []
+    for number in run:
+        if spans and int(number) == int(spans[-1][1]) + 1:
             spans[-1][1] = number
         else:
             spans.append([number, number])
-    first = f"{prefix}{numbers[0]:0{width}d}"
-    if len(numbers) == 1:
-        return natural_key(first), first
-    texts = [f"{low:0{width}d}" if low == high else f"{low:0{width}d}-{high:0{width}d}" for low, high in spans]
-    return natural_key(first), f"{prefix}[{','.join(texts)}]"
+    return ",".join(low if low == high else f"{low}-{high}" for low, high in spans)
+
+
+def _folded(prefix: str, spans: str, run: list[str]) -> tuple[str, str]:
+    """The first name and the text of all these numbers behind one prefix."""
+    return f"{prefix}{run[0]}", f"{prefix}[{spans}]" if len(run) > 1 else f"{prefix}{run[0]}"

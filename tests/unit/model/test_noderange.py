@@ -153,7 +153,7 @@ def test_natural_order() -> None:
 NAMES = st.from_regex(r"[a-z0-9](-?[a-z0-9]){0,12}", fullmatch=True)
 NUMBERED = st.builds(
     lambda prefix, number, width: f"{prefix}{number:0{width}d}",
-    st.sampled_from(["n", "r1n", "vc-", "a0b"]),
+    st.sampled_from(["n", "r1n", "r2n", "r03n", "r4x", "vc-", "a0b"]),
     st.integers(0, 130),
     st.integers(1, 4),
 )
@@ -212,6 +212,11 @@ def test_whatever_expands_folds_to_a_shorter_or_equal_set(text: str) -> None:
     assert set(expand(fold(names))) == set(names)
 
 
+def test_rows_that_are_alike_fold_into_two_brackets() -> None:
+    for text in ("r[01-99]n[1-8]", "r[1-12]n[01-16,20]", "c1-r[0-3]n[0-1023]"):
+        assert fold(expand(text)) == text
+
+
 def test_nothing_folds_to_nothing_which_is_refused() -> None:
     assert fold([]) == ""
     refused("invalid", expand, fold([]))
@@ -227,7 +232,14 @@ def test_nothing_folds_to_nothing_which_is_refused() -> None:
         ("n08 n09 n10 n11", "n[08-11]"),
         ("n9 n10", "n[9-10]"),
         ("n1 n01 n001", "n001,n01,n1"),
-        ("r1n1 r1n2 r2n1 r2n2", "r1n[1-2],r2n[1-2]"),
+        ("r1n1 r1n2 r2n1 r2n2", "r[1-2]n[1-2]"),
+        ("r1n1 r1n2 r2n1 r2n2 r2n3 r3n2 r3n1", "r[1,3]n[1-2],r2n[1-3]"),
+        ("r08n1 r09n1 r10n1 r8n1 r9n1", "r[08-10]n[1],r8n1,r9n1"),
+        ("r1n01 r1n02 r2n1 r2n2", "r1n[01-02],r2n[1-2]"),
+        ("a1r1n1 a1r1n2 a1r2n1 a1r2n2 a2r1n1 a2r1n2", "a1r[1-2]n[1-2],a2r1n[1-2]"),
+        ("r1n1 s1n1 1n1 2n1", "1n1,2n1,r1n1,s1n1"),
+        ("r1n1 r2n1", "r1n1,r2n1"),
+        ("r1-n1 r1-n2 r2-n1 r2-n2", "r[1-2]-n[1-2]"),
         ("login n2 n1", "login,n[1-2]"),
         ("n2 n10 m1", "m1,n[2,10]"),
     ],
