@@ -35,7 +35,10 @@ options:
     type: str
     required: true
   nodes:
-    description: Computes to start, as a node range such as V(compute[0-3]).
+    description:
+      - Computes to start, as a node range such as V(compute[0-3]).
+      - The range that a set comes to, in its shortest form, has to fit into the 1024 bytes of a Slurm job's comment beside its names.
+        A longer one is refused, also one of computes that O(count) has chosen.
     type: str
   count:
     description: How many computes to start; free ones are taken in the order of the definition.

@@ -11,14 +11,12 @@ from typing import Any, Optional
 
 from ..command import Commands
 from ..model.errors import VcError
-from ..model.names import OWN_CLUSTER, own_cluster, shown
-from ..model.version import VERSION
+from ..model.names import own_cluster, shown
 from ..planner import computeset as planner
 from ..planner.plan import Action, Done, ItemPlan, Plan
 from ..planner.wish import read_options
 from ..slurm import jobs, submit, watch
 from ..slurm.condition import conditions
-from ..slurm.script import Spec
 from ..slurm.submit import Guest
 
 # Whoever floods the queue with claims does not fill every answer with them.
@@ -115,7 +113,7 @@ class ComputesetActions:
         wish, nodes = self.wish, self.decision.nodes
         cpus, memory_mib = planner.resources(wish.cluster, nodes, wish.overhead_mib)
         return submit.Request(
-            spec=self._spec(),
+            spec=planner.spec(wish, nodes),
             account=wish.account,
             cpus=cpus,
             memory_mib=memory_mib,
@@ -130,12 +128,6 @@ class ComputesetActions:
             qos=wish.qos,
             after=self.decision.after,
         )
-
-    def _spec(self) -> Spec:
-        wish, nodes = self.wish, self.decision.nodes
-        if wish.vms is not None:
-            return Spec(VERSION, OWN_CLUSTER, wish.name, nodes, wish.grace_seconds, vms=wish.vms)
-        return Spec(VERSION, wish.cluster.name, wish.name, nodes, wish.grace_seconds, planner.images(wish.cluster, nodes))
 
     def _predicted(self, item: ItemPlan) -> dict[str, Any]:
         """The set as it will be once the plan is carried out; what nobody knows yet is null or empty."""

@@ -15,11 +15,14 @@ from typing import Any, Optional, Union
 
 from ..model.cluster import Cluster, Node
 from ..model.errors import VcError
+from ..model.names import OWN_CLUSTER
 from ..model.noderange import fold
 from ..model.units import format_duration
+from ..model.version import VERSION
 from ..model.vms import Vms
 from ..slurm.condition import Condition
 from ..slurm.jobs import Claim, Job
+from ..slurm.script import Spec, comment, render
 from .plan import Action, ItemPlan
 from .wish import Wish
 
@@ -75,6 +78,7 @@ def plan_computeset(wish: Wish, jobs: Sequence[Job], now: int, conditions: Mappi
             return Decision(_keep(wish, same, now, conditions), _nodes_of(same), same, (), rejected)
         nodes = _choose(wish, [job for job in own if job.job_id not in gone])
         _check_placement(wish, len(nodes))
+        _check_length(spec(wish, nodes))
         after = tuple(sorted(job.job_id for job in own if job.job_id in gone and set(nodes) & set(_nodes_of([job]))))
         return Decision(_start(wish, nodes, after, dead), nodes, (), after, rejected)
     except VcError as error:
@@ -95,6 +99,13 @@ def _claims(wish: Wish, job: Job) -> bool:
 def images(cluster: Cluster, nodes: Iterable[str]) -> tuple[str, ...]:
     """The golden images of these nodes, each once, sorted; what a start uses and what a live set is compared with."""
     return tuple(sorted({cluster.node(name).image for name in nodes} - {""}))
+
+
+def spec(wish: Wish, nodes: tuple[str, ...]) -> Spec:
+    """What the job of these nodes is to run."""
+    if wish.vms is not None:
+        return Spec(VERSION, OWN_CLUSTER, wish.name, nodes, wish.grace_seconds, vms=wish.vms)
+    return Spec(VERSION, wish.cluster.name, wish.name, nodes, wish.grace_seconds, images(wish.cluster, nodes))
 
 
 def resources(cluster: Cluster, nodes: Sequence[str], overhead_mib: int) -> tuple[int, int]:
@@ -199,6 +210,12 @@ def _check_placement(wish: Wish, count: int) -> None:
             f"{count} nodes do not fit on {hosts} hypervisors at {wish.per_host} each",
             "raise `per_host`, or name more `hosts`",
         )
+
+
+def _check_length(wanted: Spec) -> None:
+    """Slurm would refuse a comment that is too long in words that say nothing about it; a spec that is, only the job would meet."""
+    comment(wanted)
+    render(wanted)
 
 
 def _start(wish: Wish, nodes: tuple[str, ...], after: tuple[int, ...], dead: Sequence[Job]) -> ItemPlan:

@@ -13,9 +13,12 @@ from ..model.errors import VcError
 from ..model.names import OWN_CLUSTER, cluster_name, computeset_name, image_ref, node_name, shown
 from ..model.noderange import fold
 from ..model.vms import VMS_LABEL, Vms
+from .jobs import MOST_COMMENT
 
 SPEC_SCHEMA = 1
 RUNNER = "/usr/lib/hpc-virtual-cluster/bin/vc-job"
+# Of bytes.  The kernel starts no program with a longer string in its environment, which is the name, =, this and a zero.
+MOST_SPEC = 128 * 1024 - len("VC_SPEC=") - 1
 
 _VERSION = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+([.+-][0-9A-Za-z.+-]{1,40})?")
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}")
@@ -48,6 +51,10 @@ class Spec:
         """What stands for the cluster where a name is shown before the job has a number."""
         return VMS_LABEL if self.vms else self.cluster
 
+    @property
+    def item(self) -> str:
+        return f"{self.label}/{self.computeset}"
+
     def to_dict(self) -> dict[str, Any]:
         data: dict[str, Any] = {
             "schema": SPEC_SCHEMA,
@@ -64,11 +71,15 @@ def render(spec: Spec) -> str:
     """The script for sbatch's stdin.
 
     ``exec`` makes the runner the batch process itself, so that ``scancel --batch`` and ``--signal=B:`` reach it and no shell in between.
-    Raises VcError ``invalid`` for anything that is not a plain name: nothing a user can spell reaches the shell.
+    Raises VcError ``invalid`` for anything that is not a plain name: nothing a user can spell reaches the shell; and for what is too long.
     """
     _check(spec)
     # A quote can only be in the comment of a key; JSON has another way to write it.
     data = json.dumps(spec.to_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=True).replace("'", "\\u0027")
+    if len(data) > MOST_SPEC:
+        detail = f"what it is to start takes {len(data)} bytes, and the kernel hands {MOST_SPEC} to a program"
+        remedy = "start several smaller sets" + (", or name fewer keys" if spec.vms else "")
+        raise VcError("invalid", spec.item, "writing the batch script", detail, remedy)
     return (
         "#!/bin/sh\n"
         f"# hpc.virtual_cluster {spec.version}: computeset {spec.computeset} of virtual cluster {spec.label}.\n"
@@ -87,14 +98,20 @@ def headline(job_id: str) -> str:
 
 
 def comment(spec: Spec) -> str:
-    """The job's comment: for display, and for identity among the owner's own jobs."""
+    """The job's comment: for display, and for identity among the owner's own jobs.  VcError ``invalid`` when Slurm would not take it."""
     _check(spec)
     data: dict[str, Any] = {"vc": spec.cluster, "set": spec.computeset, "nodes": fold(spec.nodes), "v": SPEC_SCHEMA}
-    if spec.images:
-        data["images"] = ",".join(spec.images)
+    remedy = "name nodes whose numbers follow one another, or start several smaller sets"
     if spec.vms:
         data.update({"vms": spec.vms.text, "cpus": spec.vms.cpus, "memory_mib": spec.vms.memory_mib})
-    return json.dumps(data, separators=(",", ":"), ensure_ascii=True)
+        remedy = "use fewer images in one set, or start several sets"
+    # What reads it can do without the images.
+    for more in ({"images": ",".join(spec.images)}, {}) if spec.images else ({},):
+        text = json.dumps({**data, **more}, separators=(",", ":"), ensure_ascii=True)
+        if len(text) <= MOST_COMMENT:
+            return text
+    detail = f"what it consists of takes {len(text)} bytes, and Slurm takes {MOST_COMMENT}"
+    raise VcError("invalid", spec.item, "writing the job's comment", detail, remedy)
 
 
 def slurm_word(text: Any, kind: str) -> str:

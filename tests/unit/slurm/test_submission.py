@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import subprocess
 
@@ -109,3 +110,40 @@ def test_the_last_lines_of_a_log(tmp_path: object) -> None:
     # Of a job before.
     assert submit.why_ended(path, 77) == submit.why_ended(path, 8) == ""
     assert submit.why_ended(f"{tmp_path}/none", 7) == ""
+
+
+def test_a_comment_leaves_out_what_slurm_has_no_room_for() -> None:
+    images = tuple(f"debian12-{'x' * 38}{number}@r1" for number in range(9))
+    assert jobs.claim(script.comment(dataclasses.replace(SPEC, images=images)), 7, 0).images == images
+    text = script.comment(dataclasses.replace(SPEC, images=(*images, *images, *images)))
+    assert len(text) <= script.MOST_COMMENT
+    assert jobs.claim(text, 7, 0) == jobs.Claim("vc1", "sim", "compute[0-1]")
+
+
+def test_a_comment_that_slurm_would_not_take_is_refused() -> None:
+    racks = tuple(f"r{rack:02d}n{node}" for rack in range(1, 100) for node in range(1, 9))
+    assert '"nodes":"r[01-99]n[1-8]"' in script.comment(dataclasses.replace(SPEC, nodes=racks))
+    scattered = tuple(f"compute{number}" for number in range(0, 600, 2))
+    error = refused("invalid", script.comment, dataclasses.replace(SPEC, nodes=scattered))
+    assert error.item == "vc1/sim"
+    assert "1024" in error.detail
+    assert "several smaller sets" in error.remedy
+
+
+def test_a_comment_may_be_as_long_as_slurm_takes_it_to_the_last_byte() -> None:
+    names = tuple("".join(letters) + "x" * 24 for letters in itertools.product("ab", repeat=5))
+    spec = dataclasses.replace(SPEC, images=(), nodes=names)
+    last = "z" * (script.MOST_COMMENT - len(script.comment(spec)) - 1)
+    assert len(script.comment(dataclasses.replace(spec, nodes=(*names, last)))) == 1024
+    refused("invalid", script.comment, dataclasses.replace(spec, nodes=(*names, f"{last}z")))
+
+
+def test_a_spec_is_as_long_as_the_kernel_lets_it_be() -> None:
+    subprocess.run(["/bin/true"], env={"VC_SPEC": "x" * script.MOST_SPEC}, check=True)
+    with pytest.raises(OSError, match="too long"):
+        subprocess.run(["/bin/true"], env={"VC_SPEC": "x" * (script.MOST_SPEC + 1)}, check=True)
+    nodes = tuple(f"{'n' * 27}{number}" for number in range(4096))
+    error = refused("invalid", script.render, dataclasses.replace(SPEC, nodes=nodes))
+    assert error.item == "vc1/sim"
+    assert f"{script.MOST_SPEC}" in error.detail
+    assert script.render(dataclasses.replace(SPEC, nodes=tuple(name[4:] for name in nodes)))
