@@ -57,6 +57,12 @@ _value:
         - Each has C(cluster), C(computeset), C(job_id), C(user), C(account), C(state) and C(reason).
       type: list
       elements: dict
+    uncounted:
+      description:
+        - Computes that are leased to a job that does not count for them, one that still runs or one that is gone.
+        - Each has C(cluster), C(name), C(job_id), C(host) and C(why).
+      type: list
+      elements: dict
     drift:
       description: Sentences about what does not fit together, such as a lease of a job that Slurm no longer has.
       type: list

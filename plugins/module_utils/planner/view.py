@@ -35,6 +35,7 @@ def join(infos: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     computesets : one per job that counts: cluster, name, job_id, state, user, account, nodes, hosts, reason, left_seconds, left
     rejected : one per job that claims a cluster and does not count: cluster, computeset, job_id, user, account, state, reason; of those
         that wait only the first ``MOST_REJECTED`` of each user, and the last of them tells how many more there are
+    uncounted : one per compute that is leased to a job that does not count for it: cluster, name, job_id, host, why
     drift : sentences about what does not fit together
     """
     known = [info for info in infos if isinstance(info, Mapping)]
@@ -46,6 +47,8 @@ def join(infos: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         (domain["cluster"], domain["node"]): domain for libvirt in _parts(known, "libvirt") for domain in libvirt.get("frontends") or []
     }
     counted, rejected = _sort_out(clusters, jobs)
+    standing = _standing(counted, rejected)
+    uncounted: list[dict[str, Any]] = []
     drift: list[str] = []
     rows: list[dict[str, Any]] = []
     for name in sorted(clusters):
@@ -57,7 +60,11 @@ def join(infos: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
             if node["role"] == "frontend":
                 row = _frontend(name, node, lease, frontends.get((name, node["name"])), bool(_parts(known, "libvirt")), drift)
             else:
-                row = _compute(name, node, lease, holding.get(node["name"]), bool(_parts(known, "slurm")), drift)
+                row = _compute(name, node, lease, holding.get(node["name"]))
+                held = lease.get("holder") and row["job_id"] is None and row["state"] != NodeState.FLUSHING
+                if held and _parts(known, "slurm"):
+                    uncounted.append(_uncounted(row, lease["holder"], standing))
+                    drift.append(_of_uncounted(uncounted[-1], lease["holder"]))
             rows.append(row)
     for cluster, node in sorted(set(frontends) - {(row["cluster"], row["name"]) for row in rows}):
         if _parts(known, "vault"):
@@ -68,6 +75,7 @@ def join(infos: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         "rows": rows,
         "computesets": [_set(clusters.get(job["cluster"]) or {}, job) for job in counted],
         "rejected": rejected,
+        "uncounted": uncounted,
         "drift": drift,
     }
 
@@ -199,20 +207,31 @@ def _holding(entry: Mapping[str, Any], jobs: Sequence[Mapping[str, Any]]) -> dic
     return found
 
 
-def _compute(
-    cluster: str, node: Mapping[str, Any], lease: Mapping[str, Any], job: Optional[Mapping[str, Any]], asked_slurm: bool, drift: list[str]
-) -> dict[str, Any]:
+def _standing(counted: Sequence[Mapping[str, Any]], rejected: Sequence[Mapping[str, Any]]) -> dict[tuple[int, str], str]:
+    """(job, user) -> why the job does not count for a node that is leased to it.  A job may say anything of itself, and change it."""
+    found = {(int(job["job_id"]), str(job["user"])): "it does not say that it has this node" for job in counted}
+    found.update({(int(job["job_id"]), str(job["user"])): f"it is rejected: {job['reason']}" for job in rejected})
+    return found
+
+
+def _uncounted(row: Mapping[str, Any], holder: Mapping[str, Any], standing: Mapping[tuple[int, str], str]) -> dict[str, Any]:
+    job_id = holder.get("job_id")
+    why = standing.get((int(job_id or 0), str(holder.get("user")))) or f"Slurm has no live job {job_id} that says it is a computeset"
+    return {"cluster": row["cluster"], "name": row["name"], "job_id": job_id, "host": row["host"], "why": why}
+
+
+def _of_uncounted(node: Mapping[str, Any], holder: Mapping[str, Any]) -> str:
+    item = f"{node['cluster']}/{node['name']}"
+    return f"{item} is leased to job {node['job_id']} on {node['host']} since {holder.get('since')}, but {node['why']}"
+
+
+def _compute(cluster: str, node: Mapping[str, Any], lease: Mapping[str, Any], job: Optional[Mapping[str, Any]]) -> dict[str, Any]:
     holder = lease.get("holder") or {}
     state = str(lease.get("state") or NodeState.OFF)
     if not holder and job is not None:
         state = str(NodeState.QUEUED)
     elif job is not None and job["state"] == "stopping" and state not in (NodeState.OFF, NodeState.FLUSHING, NodeState.CRASHED):
         state = str(NodeState.STOPPING)
-    elif holder and job is None and asked_slurm and state != NodeState.FLUSHING:
-        drift.append(
-            f"{cluster}/{node['name']} is leased to job {holder.get('job_id')} on {holder.get('host')} since {holder.get('since')}, "
-            "but Slurm has no such live job"
-        )
     return {
         **_row(cluster, node, state, str(holder.get("host") or "")),
         "computeset": job["computeset"] if job is not None else "",

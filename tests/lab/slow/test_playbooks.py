@@ -142,6 +142,21 @@ def test_remove_takes_nothing_away_that_was_not_named(cluster: VirtualCluster) -
     assert on("fe1", "virsh", "domstate", f"{NAME}.frontend").strip() == "running"
 
 
+def test_remove_names_a_job_that_does_not_count(cluster: VirtualCluster) -> None:
+    (job,) = (line.split()[0] for line in jobs())
+    awaited(
+        lambda: all(registered()["leases"][node]["state"] == "running" for node in ("compute0", "compute1")),
+        "the vault told that the set runs",
+    )
+    # What a cluster is charged to may be changed while a set of it runs.
+    assert in_process.answers("nas", "vc_cluster", [{**WISH, "account": "chemistry"}])[0]["changed"]
+    try:
+        said = refused("remove", vc=NAME, terminate=True, delete_disks_of=NAME)
+        assert re.search(rf"job {job} \(it is rejected: account physics is not authorized for {NAME}\) has compute0, compute1", said), said
+    finally:
+        assert in_process.answers("nas", "vc_cluster", [WISH])[0]["cluster"] == cluster.resolved
+
+
 def test_remove(before: snapshot.Snapshot, cluster: VirtualCluster) -> None:
     done = run("remove", vc=NAME, terminate=True, delete_disks_of=NAME, wait_timeout=60, force=True)
     assert done == [

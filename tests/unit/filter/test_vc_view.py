@@ -174,7 +174,24 @@ def test_drift() -> None:
 def test_without_slurm_leases_still_tell() -> None:
     view = vc_view([vault(lease("compute0"))])
     assert row(view, "compute0")["state"] == "running"
-    assert view["drift"] == []
+    assert view["drift"] == view["uncounted"] == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"account": "chemistry"}, "it is rejected: account chemistry is not authorized for vc1"),
+        ({"cluster": "vc9"}, "it is rejected: the registry has no cluster vc9"),
+        ({"nodes": ["compute1"]}, "it does not say that it has this node"),
+        # The number has come again.
+        ({"user": "otheruser"}, "Slurm has no live job 42 that says it is a computeset"),
+    ],
+)
+def test_a_job_that_runs_and_does_not_count_is_not_said_to_be_gone(changes: dict[str, Any], why: str) -> None:
+    view = vc_view([vault(lease("compute0"), lease("compute1", state="flushing")), slurm(job(**{"nodes": ["compute0"], **changes}))])
+    assert view["uncounted"] == [{"cluster": "vc1", "name": "compute0", "job_id": 42, "host": "hv1", "why": why}]
+    assert view["drift"] == [f"vc1/compute0 is leased to job 42 on hv1 since then, but {why}"]
+    assert (row(view, "compute0")["state"], row(view, "compute0")["computeset"]) == ("running", "")
 
 
 def test_a_table_is_aligned_and_harmless() -> None:
