@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from tests.lab import in_process, snapshot
+from tests.lab import in_process, snapshot, vault
 from tests.lab.host import KEYS, ROOT, attempt, on, play
 from tests.lab.recap import changes, totals
-from tests.lab.vault import COMMAND
 from tests.lab.virtual_cluster import VirtualCluster, awaited, cancel_all
 
 NAME = "plays"
 FRONTEND = {"host": "fe1", "cpus": 1, "memory": "128MiB", "source": {"image": "tiny"}}
-COMPUTES = [{"nodes": "compute[0-1]", "cpus": 1, "memory": "128MiB", "source": {"image": "tiny"}}]
+GROUP = {"nodes": "compute[0-1]", "cpus": 1, "memory": "128MiB", "source": {"image": "tiny"}}
+COMPUTES = [GROUP, {**GROUP, "nodes": "disk0", "persistent": True}]
 WISH = {
     "name": NAME,
     "owner": "labuser",
@@ -51,7 +51,7 @@ def refused(name: str, **variables: Any) -> str:
 
 
 def registered() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(on("nas", COMMAND, "status"))["clusters"].get(NAME, {})
+    found: dict[str, Any] = json.loads(on("nas", vault.COMMAND, "status"))["clusters"].get(NAME, {})
     return found
 
 
@@ -95,6 +95,7 @@ def test_status_shows_all_that_could_be_read(cluster: VirtualCluster) -> None:
         [NAME, "frontend", "frontend", "running"],
         [NAME, "compute0", "compute", "running"],
         [NAME, "compute1", "compute", "running"],
+        [NAME, "disk0", "compute", "off"],
     ]
     # The subnet manager's host is the submit host as well: what it knows of the one is shown without the other.
     on("head", "mv", PARTITIONS, f"{PARTITIONS}.away")
@@ -155,6 +156,24 @@ def test_remove_names_a_job_that_does_not_count(cluster: VirtualCluster) -> None
         assert re.search(rf"job {job} \(it is rejected: account physics is not authorized for {NAME}\) has compute0, compute1", said), said
     finally:
         assert in_process.answers("nas", "vc_cluster", [WISH])[0]["cluster"] == cluster.resolved
+
+
+def test_remove_keeps_changes_that_are_not_in_the_vault(cluster: VirtualCluster) -> None:
+    all_of_it = {"vc": NAME, "terminate": True, "delete_disks_of": NAME}
+    unsaved = f"{NAME} has nodes with changes that are only on a hypervisor: disk0"
+    cluster.start("lasting", nodes="disk0")
+    there, lease = jobs(), vault.lease(NAME, "disk0")
+    assert unsaved in refused("remove", **all_of_it)
+    assert jobs() == there
+    cluster.terminate("lasting")
+    awaited(lambda: vault.lease(NAME, "disk0")["state"] == "flushing", "the lease given back")
+    assert unsaved in refused("remove", **all_of_it)
+    # What an admin does who needs none of it.
+    host, unit, entry = lease["holder"]["host"], f"vc-flush@{NAME}*", f"/var/lib/vc-scratch/spool/{NAME}.disk0.{lease['epoch']}"
+    at_work = ["systemctl", "list-units", "--plain", "--no-legend", "--state=active,activating,deactivating", unit]
+    awaited(lambda: not on(host, *at_work), "the flush unit at rest")
+    on(host, "rm", "-r", entry)
+    vault.break_lease(NAME, "disk0", "the proof is over")
 
 
 def test_remove(before: snapshot.Snapshot, cluster: VirtualCluster) -> None:

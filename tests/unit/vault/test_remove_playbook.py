@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 from tests.unit.inventory.sources import job
 from tests.unit.vault.conftest import Daemon
 from tests.unit.vault.plays import Stage
-from tests.unit.vault.site import Site, definition
+from tests.unit.vault.site import Site, caller, definition
 
 ALL = ("-e", "vc=small", "-e", "delete_disks_of=small", "-e", "terminate=true")
 
@@ -27,8 +29,10 @@ class Removal(Stage):
         del wanted["frontend"]
         site.define(wanted)
 
-    def queue(self, *jobs: dict[str, Any]) -> None:
-        (self.commands / "squeue").write_text(f"#!/bin/sh\ncat <<'END'\n{json.dumps({'jobs': jobs})}\nEND\n", encoding="utf-8")
+    def queue(self, *jobs: dict[str, Any], before: str = ":") -> None:
+        """What Slurm says, and a command that runs just before it does."""
+        text = f"#!/bin/sh\n{before}\ncat <<'END'\n{json.dumps({'jobs': jobs})}\nEND\n"
+        (self.commands / "squeue").write_text(text, encoding="utf-8")
         (self.commands / "squeue").chmod(0o755)
 
     def refused(self, *options: str) -> str:
@@ -57,6 +61,28 @@ def test_a_node_of_a_job_that_does_not_count(removal: Removal, jobs: list[dict[s
     removal.site.lease("compute0", "compute1", cluster="small")
     removal.queue(*jobs)
     assert f"job 17 ({why}) has compute0, compute1. Remedy: scancel" in removal.refused(*ALL)
+
+
+@pytest.mark.parametrize("state", ["running", "off"])
+def test_changes_that_would_not_be_in_the_vault(removal: Removal, state: str) -> None:
+    epoch = removal.site.lease("disk0", cluster="small")["nodes"]["disk0"]["epoch"]
+    removal.site.leases.state(caller(), {"cluster": "small", "nodes": {"disk0": {"epoch": epoch, "state": state}}})
+    removal.queue(job(17, "disk0", vc="small"))
+    assert "small has nodes with changes that are only on a hypervisor: disk0. Remedy: end" in removal.refused(*ALL)
+
+
+def test_a_node_that_started_after_the_first_look(removal: Removal) -> None:
+    # Slurm is asked after the vault.
+    begin = "site.lease('disk0', cluster='small')['nodes']['disk0']['epoch']"
+    end = "site.leases.release(caller(), {'cluster': 'small', 'nodes': {'disk0': {'epoch': epoch, 'outcome': 'kept'}}})"
+    program = (
+        f"from tests.unit.vault.site import Site, caller; site = Site(Path({str(removal.site.root.parent)!r})); epoch = {begin}; {end}"
+    )
+    path = ":".join(sys.path)
+    removal.queue(before=f"PYTHONPATH={path} {sys.executable} -c {shlex.quote(f'from pathlib import Path; {program}')} >&2")
+    said = removal.run("remove", *ALL)
+    assert "small has nodes that its ended computesets have not given back: disk0 (flushing on hv1). Remedy:" in said
+    assert list(removal.site.store.disks()["small"]) == ["disk0"]
 
 
 def test_nothing_is_in_the_way(removal: Removal) -> None:
