@@ -86,7 +86,8 @@ options:
             description:
               - What to run there instead, one word each, for example with C(sudo) in front. It prints what the usual command prints.
               - That is C(vc-vault status), C(squeue --json --states=all), and for a frontend host a program of this plugin that prints
-                C({"frontends":) C([{"cluster":) C("vc1",) C("node":) C("frontend",) C("state":) C("running"}]}).
+                C({"frontends":) C([{"cluster":) C("vc1",) C("node":) C("frontend",) C("state":) C("running",) C("host":) C("fe1"}]}).
+              - C(host) is its name in the site's inventory. Left out, it is taken for the right one where no other host is.
             type: list
             elements: str
       slurm:

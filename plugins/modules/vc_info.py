@@ -147,11 +147,11 @@ libvirt:
   type: dict
   contains:
     frontends:
-      description: Domains that are frontends of virtual clusters.
+      description: Domains that are frontends of virtual clusters, each with the name of this host as leases have it.
       type: list
       elements: dict
       returned: success
-      sample: [{cluster: vc1, node: frontend, domain: vc1-frontend, state: running, autostart: true}]
+      sample: [{cluster: vc1, node: frontend, domain: vc1.frontend, state: running, autostart: true, host: fe1}]
 fabric:
   description: The InfiniBand fabric as far as it is ours.
   returned: when V(fabric) was asked for and could be read

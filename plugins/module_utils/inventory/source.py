@@ -151,7 +151,11 @@ def _read_slurm(text: str) -> dict[str, Any]:
 
 def _read_libvirt(text: str) -> dict[str, Any]:
     listed = json.loads(text)["frontends"]
-    return {"frontends": [{key: str(item[key]) for key in ("cluster", "node", "state")} for item in listed]}
+    return {
+        "frontends": [
+            {**{key: str(item[key]) for key in ("cluster", "node", "state")}, "host": str(item.get("host") or "")} for item in listed
+        ]
+    }
 
 
 _READERS: Mapping[str, Callable[[str], dict[str, Any]]] = {"vault": _read_vault, "slurm": _read_slurm, "libvirt": _read_libvirt}

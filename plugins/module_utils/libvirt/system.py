@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Optional
 from xml.etree import ElementTree
 
+from .. import host_config
 from ..model.errors import VcError
 from .bounded import bounded
 from .domain import read_metadata
@@ -220,10 +221,13 @@ class System:
 
 
 def read_frontends() -> list[dict[str, Any]]:
-    """What :meth:`System.frontends` says, on a connection of its own."""
+    """What :meth:`System.frontends` says, on a connection of its own, each with `host`: this host's name, "" where it was given none."""
+    host = ""
+    with contextlib.suppress(VcError):
+        host = host_config.load().name
     system = System()
     try:
-        return system.frontends()
+        return [{**domain, "host": host} for domain in system.frontends()]
     finally:
         system.close()
 

@@ -43,9 +43,9 @@ def join(infos: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     for vault in _parts(known, "vault"):
         clusters.update(vault.get("clusters") or {})
     jobs = [job for slurm in _parts(known, "slurm") for job in slurm.get("jobs") or []]
-    frontends = {
-        (domain["cluster"], domain["node"]): domain for libvirt in _parts(known, "libvirt") for domain in libvirt.get("frontends") or []
-    }
+    frontends: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for domain in sorted((domain for libvirt in _parts(known, "libvirt") for domain in libvirt.get("frontends") or []), key=_host_of):
+        frontends.setdefault((domain["cluster"], domain["node"]), []).append(domain)
     counted, rejected = _sort_out(clusters, jobs)
     standing = _standing(counted, rejected)
     uncounted: list[dict[str, Any]] = []
@@ -58,7 +58,7 @@ def join(infos: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         for node in nodes:
             lease = (entry.get("leases") or {}).get(node["name"]) or {}
             if node["role"] == "frontend":
-                row = _frontend(name, node, lease, frontends.get((name, node["name"])), bool(_parts(known, "libvirt")), drift)
+                row = _frontend(name, node, lease, frontends.get((name, node["name"]), []), bool(_parts(known, "libvirt")), drift)
             else:
                 row = _compute(name, node, lease, holding.get(node["name"]))
                 held = lease.get("holder") and row["job_id"] is None and row["state"] != NodeState.FLUSHING
@@ -245,18 +245,28 @@ def _frontend(
     cluster: str,
     node: Mapping[str, Any],
     lease: Mapping[str, Any],
-    domain: Optional[Mapping[str, Any]],
+    domains: Sequence[Mapping[str, Any]],
     asked_libvirt: bool,
     drift: list[str],
 ) -> dict[str, Any]:
     state = str(lease.get("state") or NodeState.OFF)
     # The definition may name another one since.
     host = str((lease.get("holder") or {}).get("host") or node.get("host") or "")
-    if domain is not None:
-        state = str(domain["state"])
+    placed = f"{cluster}/{node['name']} is {'leased to' if lease.get('holder') else 'defined on'} {host}"
+    # A host that does not say its name is believed where no other is the right one.
+    own = [domain for domain in domains if _host_of(domain) == host] or [domain for domain in domains if not _host_of(domain)]
+    if own:
+        state = str(own[0]["state"])
     elif asked_libvirt and lease.get("holder"):
-        drift.append(f"{cluster}/{node['name']} is leased to {host}, but no domain of it was found there")
+        drift.append(f"{placed}, but no domain of it was found there")
+    for domain in domains:
+        if not own or domain is not own[0]:
+            drift.append(f"{placed}, but {_host_of(domain) or 'another host'} has a domain of it, which is {domain['state']}")
     return {**_row(cluster, node, state, host), "computeset": "", "account": "", "job_id": None, **_left(None)}
+
+
+def _host_of(domain: Mapping[str, Any]) -> str:
+    return str(domain.get("host") or "")
 
 
 def _row(cluster: str, node: Mapping[str, Any], state: str, host: str) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def slurm(*jobs: dict[str, Any]) -> dict[str, Any]:
 
 
 def libvirt(**changes: Any) -> dict[str, Any]:
-    domain = {"cluster": "vc1", "node": "frontend", "domain": "vc1-frontend", "state": "running", "autostart": True}
+    domain = {"cluster": "vc1", "node": "frontend", "domain": "vc1.frontend", "state": "running", "autostart": True, "host": "fe1"}
     return {"libvirt": {"frontends": [{**domain, **changes}]}}
 
 
@@ -169,6 +169,32 @@ def test_drift() -> None:
     assert (moved["drift"][0].split(",")[0], row(moved, "frontend")["host"]) == ("vc1/frontend is leased to fe2", "fe2")
     strange = vc_view([vault(), libvirt(node="other")])
     assert "vc1/other is a frontend's domain" in strange["drift"][0]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "state", "says"),
+    [
+        ({"fe1": "off", "fe2": "running"}, "running", ["fe1 has a domain of it, which is off"]),
+        ({"fe1": "running", "fe2": "off"}, "off", ["fe1 has a domain of it, which is running"]),
+        ({"fe1": "off"}, "preparing", ["no domain of it was found there", "fe1 has a domain of it, which is off"]),
+        # Of a command of the site's own, or a host without a name.
+        ({"": "suspended"}, "suspended", []),
+        ({"": "suspended", "fe2": "running"}, "running", ["another host has a domain of it, which is suspended"]),
+    ],
+)
+def test_of_several_domains_of_a_frontend_that_of_the_lease_holder_counts(hosts: dict[str, str], state: str, says: list[str]) -> None:
+    held = vault({"node": "frontend", "state": "preparing", "holder": {"kind": "frontend", "host": "fe2"}})
+    infos = [libvirt(host=host, state=found) for host, found in hosts.items()]
+    view = vc_view([held, *infos])
+    assert view == vc_view([*infos[::-1], held])
+    assert (row(view, "frontend")["state"], row(view, "frontend")["host"]) == (state, "fe2")
+    assert view["drift"] == [f"vc1/frontend is leased to fe2, but {why}" for why in says]
+
+
+def test_a_domain_where_a_frontend_was_before_it_was_defined_elsewhere() -> None:
+    view = vc_view([vault(), libvirt(host="fe9")])
+    assert (row(view, "frontend")["state"], row(view, "frontend")["host"]) == ("off", "fe1")
+    assert view["drift"] == ["vc1/frontend is defined on fe1, but fe9 has a domain of it, which is running"]
 
 
 def test_without_slurm_leases_still_tell() -> None:

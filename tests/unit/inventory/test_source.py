@@ -12,6 +12,7 @@ import subprocess
 import sys
 
 import pytest
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils import host_config
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.inventory import reader, source
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.inventory.hosts import cluster_group, computeset_group
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model.errors import VcError
@@ -49,14 +50,21 @@ def frontend_host(directory: pathlib.Path, fails: bool) -> subprocess.CompletedP
     (directory / "libvirt.py").write_text(f"FAILS = {fails}\n{LIBVIRT}", encoding="utf-8")
     (directory / "libvirt_qemu.py").touch()
     program = f"import sys; sys.path.insert(0, {str(directory)!r})\n{reader.frontend_reader()}"
+    program = program.replace(host_config.PATH, str(directory / "host.json"))
     return subprocess.run([sys.executable, "-I", "-"], input=program, capture_output=True, text=True, check=False)
 
 
 def test_the_reader_needs_nothing_on_the_frontend_host_but_libvirt(tmp_path: pathlib.Path) -> None:
     done = frontend_host(tmp_path, fails=False)
     assert done.stderr == ""
-    found = {"cluster": "vc1", "node": "frontend", "domain": "vc1.frontend", "state": "running", "autostart": True}
+    found = {"cluster": "vc1", "node": "frontend", "domain": "vc1.frontend", "state": "running", "autostart": True, "host": ""}
     assert json.loads(done.stdout) == {"frontends": [found]}
+
+
+def test_the_reader_says_what_leases_call_the_host(tmp_path: pathlib.Path) -> None:
+    about = {"schema": 1, "name": "fe1", "accelerator": "tcg", "vault": {"address": "192.0.2.1", "user": "root"}}
+    (tmp_path / "host.json").write_text(json.dumps(about), encoding="utf-8")
+    assert json.loads(frontend_host(tmp_path, fails=False).stdout)["frontends"][0]["host"] == "fe1"
 
 
 def test_the_reader_says_why_it_failed(tmp_path: pathlib.Path) -> None:

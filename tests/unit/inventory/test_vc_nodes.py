@@ -204,6 +204,12 @@ def test_sources_are_asked_at_the_same_time(site: Site) -> None:
     assert len(inventory.hosts) == 4
 
 
+def test_a_frontend_does_what_it_does_on_its_own_host(site: Site) -> None:
+    domain = {"cluster": "vc1", "node": "frontend"}
+    site.libvirt({**domain, "state": "off", "host": "fe2"}, {**domain, "state": "running", "host": "fe1"})
+    assert site.inventory().get_host("frontend.vc1").vars["vc_state"] == "running"
+
+
 @pytest.mark.parametrize("left_out", ["slurm", "libvirt"])
 def test_slurm_and_libvirt_are_optional(site: Site, left_out: str) -> None:
     sources = {"vault": site.source("vault"), "slurm": site.source("slurm"), "libvirt": [site.source("libvirt")]}
