@@ -97,15 +97,13 @@ class ComputesetActions:
         )
 
     def _stopped(self, wait: bool) -> tuple[Optional[watch.View], Optional[VcError]]:
+        job_ids = [*(job.job_id for job in self.decision.jobs), *self.decision.after]
+        if wait:
+            cancel = self.options["on_timeout"] == "cancel"
+            return watch.until_gone(self.commands, self.wish.item, job_ids, self.decision.nodes, self.options["wait_timeout"], cancel)
         seen, failure = None, None
-        for job_id in [*(job.job_id for job in self.decision.jobs), *self.decision.after]:
-            if wait:
-                cancel = self.options["on_timeout"] == "cancel"
-                seen, error = watch.until_gone(
-                    self.commands, self.wish.item, job_id, self.decision.nodes, self.options["wait_timeout"], cancel
-                )
-            else:
-                seen, error = watch.until_told(self.commands, self.wish.item, job_id, self.decision.nodes)
+        for job_id in job_ids:
+            seen, error = watch.until_told(self.commands, self.wish.item, job_id, self.decision.nodes)
             failure = failure or error
         return seen, failure
 

@@ -17,6 +17,8 @@ from ..vault import protocol
 _TRIED = "reading the request"
 # Nobody waits longer than that at the gate.
 LONGEST_WAIT = 900
+# Who reboots by force waits twice; the rest is for Slurm, libvirt and the vault, which answer in their own time.
+LONGEST_CALL = 2 * LONGEST_WAIT + 300
 _WAIT: Mapping[str, Any] = {"wait": True, "wait_timeout": 300}
 # Verb -> argument -> value when it is left out; its type, or for None the one in _TYPES, is the argument's.
 ARGUMENTS: Mapping[str, Mapping[str, Any]] = {

@@ -128,39 +128,44 @@ def until_running(
         hopeless = seen.state == SetState.PENDING and seen.job is not None and _is_hopeless(seen.job.reason)
         if clock.now() >= deadline and seen.job is not None and seen.job.stopping:
             # It fails on its own; how is known only when it is over.
-            seen = _until_over(commands, job_id, nodes, CANCEL_SECONDS, clock)
+            seen = _until_over(commands, [job_id], nodes, CANCEL_SECONDS, clock)[job_id]
             if seen.ended is not None:
                 return seen, _ended_early(item, job_id, seen, output)
         if hopeless or clock.now() >= deadline:
             error = _late(item, job_id, seen, timeout, cancel, hopeless)
             if cancel:
                 power_cord(commands, job_id)
-                seen = replace(_until_over(commands, job_id, nodes, CANCEL_SECONDS, clock), problem=seen.problem)
+                seen = replace(_until_over(commands, [job_id], nodes, CANCEL_SECONDS, clock)[job_id], problem=seen.problem)
             return seen, error
         clock.sleep(min(pause, max(0.0, deadline - clock.now())))
     raise AssertionError("unreachable")
 
 
 def until_gone(
-    commands: Commands, item: str, job_id: int, nodes: Sequence[str], timeout: float, cancel: bool, clock: Optional[Clock] = None
-) -> tuple[View, Optional[VcError]]:
-    """Wait until the job and its epilogs are over; past `timeout` pull the power cord if `cancel`, else leave it as it is."""
+    commands: Commands, item: str, job_ids: Sequence[int], nodes: Sequence[str], timeout: float, cancel: bool, clock: Optional[Clock] = None
+) -> tuple[Optional[View], Optional[VcError]]:
+    """Wait until the jobs and their epilogs are over, `timeout` seconds for all of them; then pull the power cord if `cancel`.
+
+    The view is that of a job that is still there, else of the last one.
+    """
     clock = clock or Clock()
-    seen = _until_over(commands, job_id, nodes, timeout, clock)
-    if seen.ended is not None:
-        return seen, None
-    if cancel:
-        power_cord(commands, job_id)
-        seen = _until_over(commands, job_id, nodes, CANCEL_SECONDS, clock)
-        if seen.ended is not None:
-            return seen, None
-    detail = f"job {job_id} is still {seen.state} after {timeout:g} s" + (" and was cancelled" if cancel else "")
+    seen = _until_over(commands, job_ids, nodes, timeout, clock)
+    late = [job_id for job_id in job_ids if seen[job_id].ended is None]
+    if late and cancel:
+        for job_id in late:
+            power_cord(commands, job_id)
+        seen.update(_until_over(commands, late, nodes, CANCEL_SECONDS, clock))
+        late = [job_id for job_id in late if seen[job_id].ended is None]
+    if not late:
+        return seen[job_ids[-1]] if job_ids else None, None
+    still = ", ".join(f"job {job_id} is still {seen[job_id].state}" for job_id in late)
+    detail = f"{still} after {timeout:g} s" + (" and was cancelled" if cancel else "")
     remedy = (
         "look at the hypervisor's slurmd log"
         if cancel
         else "wait longer with `wait_timeout`, or use `on_timeout: cancel` to pull the power cord"
     )
-    return seen, VcError("timeout", item, "waiting for it to stop", detail, remedy)
+    return seen[late[-1]], VcError("timeout", item, "waiting for it to stop", detail, remedy)
 
 
 def until_told(
@@ -196,21 +201,27 @@ def reason_remedy(reason: str) -> str:
     return "see `man squeue`, JOB REASON CODES"
 
 
-def _until_over(commands: Commands, job_id: int, nodes: Sequence[str], timeout: float, clock: Clock) -> View:
-    """Look until the job is over or the time is, and ask it again meanwhile: a batch script that has not begun yet loses a signal."""
+def _until_over(commands: Commands, job_ids: Sequence[int], nodes: Sequence[str], timeout: float, clock: Clock) -> dict[int, View]:
+    """Look until the jobs are over or the time is, and ask them again meanwhile: a batch script that has not begun yet loses a signal."""
     deadline = clock.now() + timeout
-    asked = clock.now()
+    asked = dict.fromkeys(job_ids, clock.now())
+    found: dict[int, View] = {}
     for pause in backoff():
-        seen = view(commands, job_id, nodes, ask_agents=False)
-        if seen.ended is not None or clock.now() >= deadline:
+        late = clock.now() >= deadline
+        for job_id in [job_id for job_id in job_ids if job_id not in found or found[job_id].ended is None]:
+            seen = view(commands, job_id, nodes, ask_agents=False)
+            found[job_id] = seen
+            if seen.state == SetState.PENDING:
+                asked[job_id] = clock.now() - TERM_AGAIN_SECONDS
+            elif seen.state == SetState.STARTING:
+                found[job_id] = replace(seen, state=SetState.STOPPING)
+                if not late and clock.now() - asked[job_id] >= TERM_AGAIN_SECONDS:
+                    terminate(commands, job_id)
+                    asked[job_id] = clock.now()
+        if late or all(seen.ended is not None for seen in found.values()):
             break
-        if seen.state == SetState.PENDING:
-            asked = clock.now() - TERM_AGAIN_SECONDS
-        elif seen.state == SetState.STARTING and clock.now() - asked >= TERM_AGAIN_SECONDS:
-            terminate(commands, job_id)
-            asked = clock.now()
         clock.sleep(min(pause, max(0.0, deadline - clock.now())))
-    return seen if seen.state != SetState.STARTING else replace(seen, state=SetState.STOPPING)
+    return found
 
 
 def _guests(nodes: Sequence[str], known: Mapping[str, Guest], otherwise: NodeState, lost: Optional[Guest] = None) -> dict[str, Guest]:

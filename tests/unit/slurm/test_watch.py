@@ -47,7 +47,8 @@ class Play(Commands):
             if self.scene.state == "GONE":
                 return Result(1, "", GONE)
             hosts, batch_host = ("", "n/a") if self.scene.state == "PENDING" else (self.scene.hosts, "hv1")
-            line = f"7|{self.scene.state}|{self.scene.reason}|{hosts}|1:00:00|59:00|labuser|physics|{batch_host}|vc-vc1-sim"
+            job_id = next(word for word in argv if word.startswith("--jobs=")).partition("=")[2]
+            line = f"{job_id}|{self.scene.state}|{self.scene.reason}|{hosts}|1:00:00|59:00|labuser|physics|{batch_host}|vc-vc1-sim"
             return Result(0, f"{line}\n", "")
         if argv[0] == "srun":
             lines = [
@@ -89,7 +90,7 @@ def start(play: Play, cancel: bool = False, timeout: float = 30, nodes: Sequence
 
 
 def stop(play: Play, cancel: bool = False, timeout: float = 30) -> Any:
-    return watch.until_gone(play, "vc1/sim", 7, NODES, timeout, cancel, FakeClock())
+    return watch.until_gone(play, "vc1/sim", [7], NODES, timeout, cancel, FakeClock())
 
 
 def test_from_the_queue_to_running() -> None:
@@ -218,6 +219,24 @@ def test_the_power_cord() -> None:
     assert error is None
     assert "scancel 7" in play.ran
     assert seen.ended is not None
+
+
+def test_all_jobs_share_the_time_and_each_has_its_cord_pulled() -> None:
+    for cancel, seconds in ((False, 5.0), (True, 5.0 + watch.CANCEL_SECONDS)):
+        play, clock = Play(Scene("RUNNING", "Prolog")), FakeClock()
+        seen, error = watch.until_gone(play, "vc1/sim", [7, 8], NODES, 5, cancel, clock)
+        assert error is not None
+        assert seen is not None
+        assert "job 7 is still stopping, job 8 is still stopping after 5 s" in error.detail
+        assert seen.state == "stopping"
+        assert clock.now() == pytest.approx(seconds)
+        assert [f"scancel {job}" in play.ran for job in (7, 8)] == [cancel, cancel]
+        # Both hear again of what they may have missed, also while the other is waited for.
+        assert {f"scancel --batch --signal=TERM {job}" in play.ran for job in (7, 8)} == {cancel}
+
+
+def test_nothing_to_wait_for_is_over() -> None:
+    assert watch.until_gone(Play(RUNNING), "vc1/sim", [], NODES, 5, True, FakeClock()) == (None, None)
 
 
 def test_a_withdrawn_job_that_started_after_all_is_terminated() -> None:
