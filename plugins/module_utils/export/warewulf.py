@@ -9,6 +9,7 @@ without complaint and falls over it later.  All that is kept by the way this wri
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional
@@ -106,12 +107,21 @@ def _lines(data: Mapping[Any, Any], indent: str) -> list[str]:
     lines = []
     for key, value in data.items():
         head = f"{indent}{_key(key)}:"
-        if isinstance(value, Mapping) and value:
-            lines += [head, *_lines(value, indent + "  ")]
-        elif isinstance(value, Sequence) and not isinstance(value, (str, bytes)) and value:
-            lines += [head, *(f"{indent}  - {_scalar(key, item)}" for item in value)]
-        else:
-            lines.append(f"{head} {_scalar(key, value)}")
+        inner = _inner(key, value, indent + "  ")
+        lines += [head, *inner] if inner else [f"{head} {_scalar(key, value)}"]
+    return lines
+
+
+def _inner(key: Any, value: Any, indent: str) -> list[str]:
+    """The lines of a mapping or a list with something in it; nothing for what stands on its key's own line."""
+    if isinstance(value, Mapping):
+        return _lines(value, indent)
+    if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
+        return []
+    lines: list[str] = []
+    for item in value:
+        inner = _inner(key, item, indent + "  ") or [f"{indent}  {_scalar(key, item)}"]
+        lines += [f"{indent}- {inner[0][len(indent) + 2 :]}", *inner[1:]]
     return lines
 
 
@@ -129,6 +139,10 @@ def _scalar(key: Any, value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, int):
         return str(value)
+    if isinstance(value, float) and math.isfinite(value):
+        # Without a point it is text to YAML 1.1.
+        mantissa, exponent, power = float.__repr__(value).partition("e")
+        return f"{mantissa}{'' if '.' in mantissa else '.0'}{exponent}{power}"
     if isinstance(value, str):
         return _quoted(value)
     if isinstance(value, Sequence) and not isinstance(value, bytes) and not value:

@@ -159,10 +159,21 @@ def test_profiles_of_the_site() -> None:
     assert '      - "console=ttyS0,115200n8"\n' in text
 
 
-TEXTS = st.text() | st.booleans() | st.integers()
+def test_resources_as_warewulf_s_own_overlays_read_them() -> None:
+    resources = {
+        "fstab": [{"spec": "nas:/home", "file": "/home", "mntops": ["rw", "hard"]}, {"spec": "nas:/opt", "file": "/opt"}],
+        "limits": [[1, 2.5], [], {}, [{"a": 1e-7}]],
+    }
+    text = nodes_conf([info(cluster())], nodeprofiles={"default": {"resources": resources}})
+    assert read(text)["nodeprofiles"]["default"]["resources"] == resources
+    assert '        - spec: "nas:/home"\n          file: "/home"\n' in text
 
 
-@given(st.dictionaries(st.text(min_size=1), st.recursive(TEXTS, lambda inner: st.dictionaries(st.text(min_size=1), inner))))
+VALUES = st.text() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+KEYS = st.text(min_size=1)
+
+
+@given(st.dictionaries(KEYS, st.recursive(VALUES, lambda inner: st.dictionaries(KEYS, inner) | st.lists(inner))))
 def test_any_resource_reads_back(content: Any) -> None:
     profiles = {"default": {"resources": content}}
     surrogates = any("\ud800" <= char <= "\udfff" for char in str(content))
@@ -209,6 +220,10 @@ def test_hostile_text_in_a_profile_stays_one_value(hostile: str) -> None:
         {"default": {"container name": "debian12"}},
         {"default": {"asset key": "a"}},
         {"default": {"resources": {"a": None}}},
+        {"default": {"resources": {"a": [{"b": [None]}]}}},
+        {"default": {"resources": {"a": [{1: "b"}]}}},
+        {"default": {"resources": {"a": [float("nan")]}}},
+        {"default": {"resources": {"a": float("inf")}}},
         {"": {}},
         {"a" * 300: {}},
     ],
