@@ -53,6 +53,14 @@ def test_names_of_packages_are_variables() -> None:
     assert all(isinstance(name, str) and name.startswith("{{") for name in installed), installed
 
 
+def test_hosts_come_to_the_account_that_lets_them_in() -> None:
+    told = yaml.safe_load((ROLES / "agent" / "vars" / "main.yml").read_text(encoding="utf-8"))["agent_host_config"]["vault"]["user"]
+    families = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted((ROLES / "vault" / "vars").glob("*.yml"))]
+    places = [Path(names["vault_paths"]["authorized_keys"]) for names in families if "vault_paths" in names]
+    assert places
+    assert {place.parent.parent.name for place in places} == {told}
+
+
 def test_a_name_that_slips_in_is_seen() -> None:
     assert named("dest: /etc/slurm/slurm.conf\nname: slurmd.service\n# /usr/bin/x\ndest: '{{ paths.x }}/vc-host.socket'\n") == [
         "/etc/slurm/slurm.conf",
