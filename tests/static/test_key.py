@@ -11,18 +11,22 @@ import subprocess
 import pytest
 import yaml
 
-from tests.static.checker import ROOT, check
+from tests.static.checker import ROOT, check, environment
 
 TASKS = [{"ansible.builtin.include_tasks": str(ROOT / "roles" / "agent" / "tasks" / "key.yml")}]
 PLAY = [{"hosts": "localhost", "gather_facts": False, "tasks": TASKS}]
 
 
-def run(place: pathlib.Path) -> str:
+def argv(place: pathlib.Path) -> list[str]:
     play = place.parent / "play.yml"
     play.write_text(yaml.safe_dump(PLAY), encoding="utf-8")
     paths = {"configuration": str(place), "host_key": str(place.parent / "host_key.pub")}
     given = {"agent_paths": paths, "agent_vault_host": "localhost", "agent_vault_address": "192.0.2.1"}
-    return check("ansible-playbook", "-i", "localhost,", "-c", "local", str(play), "-e", json.dumps(given), ANSIBLE_NOCOLOR="1")
+    return ["ansible-playbook", "-i", "localhost,", "-c", "local", str(play), "-e", json.dumps(given)]
+
+
+def run(place: pathlib.Path, *words: str) -> str:
+    return check(*argv(place), *words, ANSIBLE_NOCOLOR="1")
 
 
 @pytest.mark.parametrize(
@@ -47,3 +51,16 @@ def test_an_ended_run_is_finished(tmp_path: pathlib.Path, left: dict[str, str]) 
     assert derived == (place / "vault_key.pub").read_text()
     assert sorted(path.name for path in place.iterdir()) == ["known_hosts", "vault_key", "vault_key.pub"]
     assert "changed=0" in run(place)
+
+
+def test_what_a_key_that_is_not_made_yet_would_change_is_not_foretold(tmp_path: pathlib.Path) -> None:
+    place = tmp_path / "configuration"
+    place.mkdir()
+    (tmp_path / "host_key.pub").write_text("ssh-ed25519 AAAA vault\n")
+    variables = environment(ANSIBLE_NOCOLOR="1")
+    done = subprocess.run([*argv(place), "--check"], env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "Run the playbook once without --check" in done.stdout
+    assert list(place.iterdir()) == []
+    run(place)
+    assert "changed=0" in run(place, "--check")
