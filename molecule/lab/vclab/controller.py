@@ -13,7 +13,7 @@ from pathlib import Path
 from .cache import locked, recipe_key, remove
 from .inventory import INVENTORY
 from .layout import CACHE, REPOSITORY, STATE
-from .process import LabError, environment, run, run_logged
+from .process import SLOWNESS, LabError, environment, run, run_logged
 
 VENV = CACHE / "venv"
 COLLECTIONS = CACHE / "collections"
@@ -83,6 +83,9 @@ def play_command(name: str, arguments: Sequence[str] = ()) -> tuple[list[str], d
         "PYTHONUNBUFFERED": "1",
         # The checkout is the collection; it stays as it was cloned.
         "PYTHONDONTWRITEBYTECODE": "1",
+        # ssh takes the first of two, and the inventory's come later.
+        "ANSIBLE_TIMEOUT": str(10 * SLOWNESS),
+        "ANSIBLE_SSH_ARGS": f"-o ServerAliveInterval={5 * SLOWNESS}",
     }
     given = {name: value for name, value in os.environ.items() if name.startswith("ANSIBLE_") or name == "TERM"}
     path = f"{VENV / 'bin'}:{environment()['PATH']}"
