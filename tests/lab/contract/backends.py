@@ -17,6 +17,7 @@ import os
 import re
 import stat
 import subprocess
+import time
 from collections.abc import Iterable
 
 # Beside this file in the tree, in the same interpreter on the host.
@@ -73,6 +74,19 @@ COLUMNS = {
 }
 
 
+def flows(bridge: str) -> list[str]:
+    """None of a bridge that is not served, such as one with a datapath that is not there; a daemon that is busy is asked again."""
+    for _look in range(5):
+        said = subprocess.run(["ovs-ofctl", "--no-stats", "dump-flows", bridge], capture_output=True, text=True, timeout=30, check=False)
+        if said.returncode == 0:
+            return said.stdout.splitlines()
+        time.sleep(0.2)
+    if "is not a bridge or a socket" in said.stderr:
+        return []
+    # Nothing said would be no flows, and so a change that nobody has made.
+    raise RuntimeError(f"the flows of {bridge}: {said.stderr}")
+
+
 def overlay() -> dict[str, str]:
     """Open vSwitch's rows and flows, the kernel's links and the packet filter."""
     sections = [word for table, columns in COLUMNS.items() for word in ("--", f"--columns={columns}", "list", table)]
@@ -80,11 +94,7 @@ def overlay() -> dict[str, str]:
     tables = [json.loads(line)["data"] for line in text.splitlines()]
     found = numbered(f"{name} {json.dumps(row)}" for name, rows in zip(COLUMNS, tables) for row in rows)
     for row in tables[0]:
-        # Nothing said would be no flows, and so a change that nobody has made.
-        said = subprocess.run(["ovs-ofctl", "--no-stats", "dump-flows", row[0]], capture_output=True, text=True, timeout=30, check=False)
-        if said.returncode != 0:
-            raise RuntimeError(f"the flows of {row[0]}: {said.stderr}")
-        found.update(numbered(f"{row[0]} flow {flow}" for flow in said.stdout.splitlines()))
+        found.update(numbered(f"{row[0]} flow {flow}" for flow in flows(row[0])))
     filters = (line.strip() for line in census.output("nft", "--stateless", "list", "ruleset").splitlines())
     return {**found, **numbered([*census.links(), *filters])}
 
