@@ -123,22 +123,24 @@ class Course:
 
     def _still(self, case: str, args: Args, real: Answer, checks: tuple[bool, ...] = (False,)) -> None:
         for check in checks:
-            again = self._call(case, args, check=check)
-            calm = {"changed": False, "diff": {"before": {}, "after": {}}, "actions": []}
-            wrong = [f"{key} is {again.get(key)!r}" for key, value in calm.items() if again.get(key) != value]
-            objects = [key for key in real if key not in ALIKE]
-            self._record.hold("again", case, *wrong, *unlike(self._pruned(real), self._pruned(again), objects))
+            self._record.hold("again", case, *self._idle(real, self._call(case, args, check=check)))
+
+    def _idle(self, real: Answer, again: Answer) -> list[str]:
+        """What is wrong with the answer to a call that has nothing to do; `real` is that of the one that did it."""
+        calm = {"failed": None, "msg": None, "changed": False, "diff": {"before": {}, "after": {}}, "actions": []}
+        wrong = [f"{key} is {again.get(key)!r}" for key, value in calm.items() if again.get(key) != value]
+        objects = [key for key in real if key not in ALIKE]
+        return [*wrong, *unlike(self._pruned(real), self._pruned(again), objects)]
 
     def _gone(self, case: str, args: Args) -> None:
         predicted = self._call(case, args, check=True)
         real = self._call(case, args)
-        if real.get("failed"):
-            self._stop("absent", case, str(real.get("msg")))
+        if predicted.get("failed") or real.get("failed"):
+            self._stop("absent", case, f"check: {predicted.get('msg')}; run: {real.get('msg')}")
         self._record.hold("absent", case, *unlike(self._pruned(predicted), self._pruned(real), [*real]))
         self._record.hold("absent", case, "" if real["changed"] else "changed is false")
         for check in (False, True):
-            again = self._call(case, args, check=check)
-            self._record.hold("absent", f"{case} again", "it changed" if again.get("changed") or again.get("actions") else "")
+            self._record.hold("absent", f"{case} again", *self._idle(real, self._call(case, args, check=check)))
 
     def _change(self, args: Args, change: Change) -> Args:
         self._first(change.first)
