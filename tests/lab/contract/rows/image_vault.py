@@ -8,6 +8,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from tests.lab.contract import vaults
 from tests.lab.contract.station import on, told
 from tests.lab.contract.subject import Change, Contract, Fault, Guard, Names, Refused, Trial
 from tests.lab.vault import ROOT
@@ -215,10 +216,29 @@ ISOS = Trial(
     prepare=sources,
 )
 
+THERE = {"isos": [iso("contract.iso", "one.raw")], "vault_root": vaults.PLACE}
+NOT_THERE = {"isos": [{"name": "contract.iso", "state": "absent"}], "vault_root": vaults.PLACE}
+
+
+@contextlib.contextmanager
+def another_vault() -> Iterator[Names]:
+    with sources() as names, vaults.another("image_vault", THERE, NOT_THERE):
+        yield names
+
+
+IN_ANOTHER_VAULT = Trial(
+    name="iso of another vault",
+    present=THERE,
+    absent=NOT_THERE,
+    others={"vault_root": f"{vaults.PLACE}/store/isos/contract.iso"},
+    refused=(Refused("vault_root", "/nosuch", "backend", "there is no vault"),),
+    prepare=another_vault,
+)
+
 CONTRACT = Contract(
     host=VAULT_HOST,
     dumps={VAULT_HOST: ("vault",)},
-    trials=(GOLDENS, DISKS, SNAPSHOTS, ISOS),
+    trials=(GOLDENS, DISKS, SNAPSHOTS, ISOS, IN_ANOTHER_VAULT),
     apart={
         "goldens[].name": "says which image is meant",
         "goldens[].state": "is what absent changes",
@@ -232,6 +252,5 @@ CONTRACT = Contract(
         "isos[].name": "says which ISO is meant",
         "isos[].state": "is what absent changes",
         "isos[].checksum": "says what the source must be; another one is refused below",
-        "vault_root": "says which vault is meant",
     },
 )

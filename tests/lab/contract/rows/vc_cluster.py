@@ -4,6 +4,10 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
+from tests.lab.contract import vaults
 from tests.lab.contract.station import on, told
 from tests.lab.contract.subject import Change, Contract, Fault, Guard, Names, Refused, Trial
 from tests.lab.vault import ROOT
@@ -121,13 +125,33 @@ def defined(_names: Names) -> None:
     told(VAULT_HOST, "vc_cluster", PRESENT)
 
 
+THERE = PRESENT | {"vault_root": vaults.PLACE}
+NOT_THERE = {"name": "contract", "state": "absent", "vault_root": vaults.PLACE}
+
+
+@contextlib.contextmanager
+def another_vault() -> Iterator[Names]:
+    with vaults.another("vc_cluster", THERE, NOT_THERE):
+        yield {}
+
+
+IN_ANOTHER_VAULT = Trial(
+    name="cluster of another vault",
+    present=THERE,
+    absent=NOT_THERE,
+    others={"vault_root": f"{vaults.PLACE}/registry/claims/vni/"},
+    refused=(Refused("vault_root", "/nosuch", "backend", "there is no vault"),),
+    unpredicted=CLUSTER.unpredicted,
+    repeatable=CLUSTER.repeatable,
+    prepare=another_vault,
+)
+
 CONTRACT = Contract(
     host=VAULT_HOST,
     dumps={VAULT_HOST: ("vault",)},
-    trials=(CLUSTER,),
+    trials=(CLUSTER, IN_ANOTHER_VAULT),
     apart={
         "name": "says which cluster is meant",
         "state": "is what absent changes",
-        "vault_root": "says which vault is meant",
     },
 )
