@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -360,9 +361,34 @@ def test_a_mistake_in_the_file_is_found_before_opensm_is_told_anything(before: s
         infiniband.write(before)
 
 
-def test_two_runs_at_once_lose_nothing() -> None:
-    in_process.ensure(MANAGER)
+@pytest.fixture
+def held() -> Iterator[str]:
+    """OpenSM is told to read its file only when there is this other file."""
+    go = "/run/vc-proof-go"
+    with infiniband.reload_is(f"/bin/sh -c 'until test -e {go}; do sleep 0.05; done'\nExecReload=/bin/kill -HUP $MAINPID"):
+        yield go
+    on(MANAGER, "rm", "-f", go)
+
+
+def test_two_runs_at_once_lose_nothing(held: str) -> None:
+    """The second comes when the first has written and waits for the fabric."""
+    place = infiniband.FILE.rpartition("/")[0]
     with ThreadPoolExecutor(2) as pool:
-        answers = list(pool.map(done, (FIRST, SECOND)))
-    assert [answer["changed"] for answer in answers] == [True, True]
+        try:
+            begun = time.monotonic()
+            first = pool.submit(done, FIRST)
+            awaited(lambda: "proof-a" in infiniband.read(), "the first has written", 30)
+            took = time.monotonic() - begun
+            second = pool.submit(done, SECOND)
+            awaited(lambda: len(attempt(MANAGER, "fuser", place).stdout.split()) == 2, "both have come to the lock", 30)
+            # If nothing kept it, it would have written by then, as the first had.
+            time.sleep(took + 1)
+            assert "proof-b" not in infiniband.read()
+        finally:
+            on(MANAGER, "touch", held)
+        assert [first.result()["changed"], second.result()["changed"]] == [True, True]
     assert keys("hv1", A, C) == {A: {LIMITED, "0x8501"}, C: {LIMITED, "0x8502"}}
+    # What the next run would go back to.
+    good = on(MANAGER, "cat", f"{infiniband.FILE}.last-good")
+    assert "proof-a" in good
+    assert "proof-b" in good
