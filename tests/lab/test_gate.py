@@ -8,7 +8,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -49,8 +49,13 @@ def code(answer: dict[str, Any]) -> str:
     return "" if answer["ok"] else str(answer["error"]["code"])
 
 
-def jobs_of_it() -> list[str]:
-    return [line for line in on("head", "squeue", "-h", "-a", "-o", "%i %T %k").splitlines() if f'"vc":"{NAME}"' in line]
+def as_it_is() -> list[str]:
+    """What verbs can change: its jobs, the QEMUs of its computes, its frontend's domain.  What was started anew has another number."""
+    jobs = [line for line in on("head", "squeue", "-h", "-a", "-o", "%i %T %l %k").splitlines() if f'"vc":"{NAME}"' in line]
+    places = " ".join(f"/run/vc/job/{line.split()[0]}/x/libvirt/qemu/run/*.pid" for line in jobs)
+    guests = [line for host in ("hv1", "hv2") for line in attempt(host, "sh", "-c", f"grep -sH . {places}").stdout.splitlines()]
+    domains = [line for line in on("fe1", "virsh", "-q", "list", "--all").splitlines() if f"{NAME}.frontend" in line.split()]
+    return [*sorted(jobs), *sorted(guests), *domains]
 
 
 @pytest.fixture(scope="module")
@@ -74,22 +79,79 @@ def gated(demo: None) -> Iterator[VirtualCluster]:
     forget(cluster)
 
 
-def test_a_member_starts_switches_and_ends_a_set_as_its_owner(gated: VirtualCluster) -> None:
-    started = ask("anna", "start", name="set", nodes="compute0", walltime="1h")
-    assert code(started) == "", started
-    job = started["result"]["computeset"]["job_id"]
-    assert on("head", "squeue", "-h", "-j", str(job), "-o", "%u %a").split() == ["labuser", "physics"]
+class Running(NamedTuple):
+    """The jobs of two sets, one started by the owner and one by the member; and all as it was then, the frontend switched on."""
+
+    owners: int
+    members: int
+    seen: list[str]
+
+
+@pytest.fixture(scope="module")
+def running(gated: VirtualCluster) -> Running:
+    first = ask("labuser", "start", name="own", nodes="compute1", walltime="1h", wait=False)
+    assert code(first) == "", first
+    second = ask("anna", "start", name="set", nodes="compute0", walltime="1h")
+    assert code(second) == "", second
+    switched = ask("olga", "power", host="fe1", nodes="frontend", state="powered_on", wait=False)
+    assert code(switched) == "", switched
+    awaited(lambda: ask("anna", "status")["result"]["nodes"]["compute1"]["state"] == "running", "the owner's set to run")
+    seen = as_it_is()
+    # Else nothing could be seen to change.
+    assert [line.split()[-1] for line in seen[-1:]] == ["running"]
+    assert len(seen) == 5
+    return Running(*(started["result"]["computeset"]["job_id"] for started in (first, second)), seen)
+
+
+@pytest.mark.parametrize(("verb", "user"), [(verb, user) for verb, may in MAY.items() for user in PEOPLE if user not in may])
+def test_who_may_not_is_refused_before_anything_happens(gated: VirtualCluster, running: Running, verb: str, user: str) -> None:
+    args: dict[str, dict[str, Any]] = {
+        "start": {"name": "more", "count": 1, "wait": False},
+        "terminate": {"name": "set"},
+        "power": {"nodes": "compute0", "state": "powered_off"},
+        "power frontend": {"nodes": "frontend", "state": "powered_off"},
+    }
+    host = "fe1" if verb in ("power frontend", "console") else "head"
+    answer = ask(user, verb.split()[0], host=host, **args.get(verb, {}))
+    assert code(answer) == "forbidden", answer
+    assert gated.owner not in json.dumps(answer).replace(user, "")
+    assert as_it_is() == running.seen
+
+
+def test_owner_member_and_operator_do_what_they_may(gated: VirtualCluster, running: Running) -> None:
+    """Whoever asks, it is the owner's job on the owner's account."""
+    for job in (running.owners, running.members):
+        assert on("head", "squeue", "-h", "-j", str(job), "-o", "%u %a").split() == ["labuser", "physics"]
     assert ask("anna", "start", name="set", nodes="compute0", walltime="1h")["result"]["changed"] is False
     for user in MAY["status"]:
         seen = ask(user, "status")["result"]
-        assert (seen["nodes"]["compute0"]["state"], [found["job_id"] for found in seen["sets"]]) == ("running", [job])
-    switched = ask("olga", "power", nodes="compute0", state="powered_off")
-    assert switched["result"]["nodes"]["compute0"]["state"] == "off"
-    assert ask("anna", "power", nodes="compute0", state="powered_on")["result"]["nodes"]["compute0"]["state"] == "running"
-    assert ask("olga", "start", name="more", nodes="compute1")["error"]["code"] == "forbidden"
-    ended = ask("olga", "terminate", name="set")
-    assert code(ended) == "", ended
-    assert attempt("head", "squeue", "-h", "-j", str(job), "-o", "%T").stdout.strip() in ("", "COMPLETED")
+        assert {name: node["state"] for name, node in seen["nodes"].items()} == {"compute0": "running", "compute1": "running"}
+        assert {found["job_id"] for found in seen["sets"]} == {running.owners, running.members}
+    for user, state, becomes in (("olga", "powered_off", "off"), ("anna", "powered_on", "running"), ("labuser", "powered_off", "off")):
+        switched = ask(user, "power", nodes="compute0", state=state)
+        assert code(switched) == "", switched
+        assert switched["result"]["nodes"]["compute0"]["state"] == becomes
+    # The operator ends one below.
+    for user, name, job in (("anna", "own", running.owners), ("labuser", "set", running.members)):
+        ended = ask(user, "terminate", name=name)
+        assert code(ended) == "", ended
+        assert attempt("head", "squeue", "-h", "-j", str(job), "-o", "%T").stdout.strip() in ("", "COMPLETED", "CANCELLED")
+
+
+def test_the_frontend_is_switched_and_read_on_its_host(gated: VirtualCluster, running: Running) -> None:
+    # An operator has switched it on.
+    assert ask("olga", "status", host="fe1")["result"]["nodes"]["frontend"]["state"] != "off"
+    assert ask("labuser", "power", host="fe1", nodes="frontend", state="powered_off")["result"]["changed"] is True
+    assert on("fe1", "virsh", "domstate", f"{NAME}.frontend").strip() == "shut off"
+    assert ask("olga", "status", host="fe1")["result"]["nodes"]["frontend"]["state"] == "off"
+    assert isinstance(ask("labuser", "console", host="fe1")["result"]["console"], list)
+    for host, verb, args in (
+        ("head", "console", {}),
+        ("fe1", "start", {"name": "set", "count": 1}),
+        ("head", "power", {"nodes": "frontend", "state": "powered_off"}),
+        ("fe1", "power", {"nodes": "compute0", "state": "powered_off"}),
+    ):
+        assert code(ask("labuser", verb, host=host, **args)) == "conflict"
 
 
 EACH, COMMON = 8, 40
@@ -146,43 +208,11 @@ def test_a_member_who_waits_keeps_nobody_else_out(gated: VirtualCluster, stuck: 
         assert code(ask("olga", "terminate", name="stuck")) == ""
 
 
-@pytest.mark.parametrize(("verb", "user"), [(verb, user) for verb, may in MAY.items() for user in PEOPLE if user not in may])
-def test_who_may_not_is_refused_before_anything_happens(gated: VirtualCluster, verb: str, user: str) -> None:
-    args: dict[str, dict[str, Any]] = {
-        "start": {"name": "set", "count": 1},
-        "terminate": {"name": "set"},
-        "power": {"nodes": "compute0", "state": "powered_off"},
-        "power frontend": {"nodes": "frontend", "state": "powered_on"},
-    }
-    host = "fe1" if verb in ("power frontend", "console") else "head"
-    jobs = jobs_of_it()
-    answer = ask(user, verb.split()[0], host=host, **args.get(verb, {}))
-    assert code(answer) == "forbidden", answer
-    assert gated.owner not in json.dumps(answer).replace(user, "")
-    assert jobs_of_it() == jobs
-    assert on("fe1", "virsh", "domstate", f"{NAME}.frontend").strip() == "shut off"
-
-
 def test_a_member_is_nothing_to_another_cluster_and_learns_nothing_of_it(gated: VirtualCluster) -> None:
     there, nowhere = ask("anna", "status", OTHER), ask("anna", "status", "nowhere")
     assert code(there) == code(nowhere) == "forbidden"
     assert there["error"]["detail"] == nowhere["error"]["detail"]
     assert code(ask("otheruser", "status", OTHER)) == ""
-
-
-def test_the_frontend_is_switched_and_read_on_its_host(gated: VirtualCluster) -> None:
-    assert ask("olga", "status", host="fe1")["result"]["nodes"]["frontend"]["state"] == "off"
-    assert code(ask("olga", "power", host="fe1", nodes="frontend", state="powered_on", wait=False)) == ""
-    assert on("fe1", "virsh", "domstate", f"{NAME}.frontend").strip() == "running"
-    assert ask("labuser", "power", host="fe1", nodes="frontend", state="powered_off")["result"]["changed"] is True
-    assert isinstance(ask("labuser", "console", host="fe1")["result"]["console"], list)
-    for host, verb, args in (
-        ("head", "console", {}),
-        ("fe1", "start", {"name": "set", "count": 1}),
-        ("head", "power", {"nodes": "frontend", "state": "powered_off"}),
-        ("fe1", "power", {"nodes": "compute0", "state": "powered_off"}),
-    ):
-        assert code(ask("labuser", verb, host=host, **args)) == "conflict"
 
 
 @pytest.mark.parametrize(
