@@ -100,7 +100,8 @@ def running(gated: VirtualCluster) -> Running:
     # Else nothing could be seen to change.
     assert [line.split()[-1] for line in seen[-1:]] == ["running"]
     assert len(seen) == 5
-    return Running(*(started["result"]["computeset"]["job_id"] for started in (first, second)), seen)
+    owners, members = (started["result"]["computeset"]["job_id"] for started in (first, second))
+    return Running(owners, members, seen)
 
 
 @pytest.mark.parametrize(("verb", "user"), [(verb, user) for verb, may in MAY.items() for user in PEOPLE if user not in may])

@@ -127,7 +127,7 @@ class Course:
 
     def _idle(self, real: Answer, again: Answer) -> list[str]:
         """What is wrong with the answer to a call that has nothing to do; `real` is that of the one that did it."""
-        calm = {"failed": None, "msg": None, "changed": False, "diff": {"before": {}, "after": {}}, "actions": []}
+        calm: Answer = {"failed": None, "msg": None, "changed": False, "diff": {"before": {}, "after": {}}, "actions": []}
         wrong = [f"{key} is {again.get(key)!r}" for key, value in calm.items() if again.get(key) != value]
         objects = [key for key in real if key not in ALIKE]
         return [*wrong, *unlike(self._pruned(real), self._pruned(again), objects)]
