@@ -15,9 +15,10 @@ PAGE = ROOT / "docs" / "proofs.md"
 BEGIN = """# What holds what
 
 Every line of README's table *What works*, its state, and what the tests that hold it prove, in their own words. A line gets a test by
-having its name written below it, as `- tests/...::test_...` in code quotes; `make proofs` does the rest.
+having its name written below it, as `- tests/...::test_...` in code quotes; `make proofs` does the rest. Tests in `molecule/` are those
+of its scenarios.
 """
-_TEST = re.compile(r"`(tests/[^`]+::[^`]+)`")
+_TEST = re.compile(r"`((?:tests|molecule)/[^`]+::[^`]+)`")
 
 
 @dataclass(frozen=True)

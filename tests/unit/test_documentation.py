@@ -67,7 +67,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_the_tests_that_hold_a_claim_exist() -> None:
     for page in PAGES:
-        for name in re.findall(r"`(tests/[\w/]+\.py)", page.read_text(encoding="utf-8")):
+        for name in re.findall(r"`((?:tests|molecule)/[\w/]+\.py)", page.read_text(encoding="utf-8")):
             assert (ROOT / name).is_file(), f"{page.name}: {name}"
 
 
@@ -75,23 +75,31 @@ def test_the_tests_that_hold_a_claim_exist() -> None:
 def test_every_line_of_the_status_table_is_held_by_a_test(claim: proofs.Claim) -> None:
     targets = re.findall(r"`make ([\w-]+)`", claim.state)
     assert claim.state.startswith(("works", "lab only", "not yet"))
-    assert claim.tests or not claim.state.startswith("works")
-    assert not (claim.tests and claim.state.startswith("not yet"))
+    assert bool(claim.tests) is not claim.state.startswith("not yet")
     for test in claim.tests:
         assert proofs.proves(test)
         assert any(runs(target, test) for target in [*targets, "test"]), f"nobody runs {test}"
+    for target in targets:
+        assert any(runs(target, test) for test in claim.tests), f"no test of make {target}"
     if claim.state.startswith("works") and not targets:
         assert any(runs("test", test) for test in claim.tests)
 
 
 def runs(target: str, test: str) -> bool:
     """Whether a target of the Makefile runs this test."""
+    if test.startswith("molecule/"):
+        # All scenarios, each with the tests in its directories.
+        return target == "molecule"
+    file = test.partition("::")[0]
     recipe = re.findall(rf"(?m)^{target}:.*\n((?:\t.*\n)+)", (ROOT / "tests/tests.mk").read_text(encoding="utf-8"))
     words = " ".join(recipe).split()
     left_out = [word.removeprefix("--ignore=") for word in words if word.startswith("--ignore=")]
 
     def named(places: list[str]) -> bool:
-        return any(re.match(rf"{re.escape(place)}(?:/|::|$)", test) for place in places)
+        # Of a directory, pytest takes what is named as a test.
+        return any(
+            file == place or test == place or (test.startswith(f"{place}/") and re.search(r"/test_\w+\.py$", file)) for place in places
+        )
 
     return named([word for word in words if word.startswith("tests/")]) and not named(left_out)
 
@@ -101,6 +109,9 @@ def test_a_slow_proof_is_run_by_its_own_target_only() -> None:
     assert runs("test-slow", slow)
     assert not runs("test", slow)
     assert runs("test", "tests/lab/test_guests.py::test_guests_are_what_the_definition_says")
+    newest = "tests/static/sanity_newest.py::test_ansible_test_sanity_newest"
+    assert runs("sanity-newest", newest)
+    assert not runs("test", newest)
 
 
 def test_the_status_table_is_read_whole() -> None:
