@@ -15,6 +15,7 @@ from tests.lab.host import ROOT, finished
 TRY_NEXT = (
     "ssh -F .cache/lab/ssh_config -t vc1 ssh compute0",
     "molecule/lab/lab play status",
+    "molecule/lab/lab ansible vc1 -m ping",
     "molecule/lab/lab play terminate -e vc=vc1 -e set=sim",
 )
 
@@ -50,7 +51,7 @@ def test_it_shows_progress_and_ends_with_the_nodes(said: str) -> None:
 
 def test_the_commands_that_it_names_work(said: str) -> None:
     assert all(f"  {command}  " in said for command in TRY_NEXT)
-    inside, status, _terminate = (shlex.split(command) for command in TRY_NEXT)
+    inside, status, ping, _terminate = (shlex.split(command) for command in TRY_NEXT)
     # Here nobody has a terminal.
     inside.remove("-t")
     done = finished(["env", "-C", str(ROOT), *inside, "hostname"])
@@ -58,3 +59,6 @@ def test_the_commands_that_it_names_work(said: str) -> None:
     shown = finished(["env", "-C", str(ROOT), *status])
     assert shown.returncode == 0, shown.stdout
     assert re.search(r"vc1 +compute1 +compute +running +sim +hv2", shown.stdout)
+    pinged = finished(["env", "-C", str(ROOT), *ping])
+    assert pinged.returncode == 0, pinged.stdout + pinged.stderr
+    assert sorted(re.findall(r"(?m)^(\S+) \| SUCCESS", pinged.stdout)) == ["compute0.vc1", "compute1.vc1", "frontend.vc1"]

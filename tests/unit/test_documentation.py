@@ -12,6 +12,7 @@ import pytest
 import yaml
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model import definition, noderange, units
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model.errors import CODES
+from vclab import demo
 
 from tests.unit import proofs
 
@@ -121,6 +122,11 @@ def test_the_status_table_is_read_whole() -> None:
 
 def test_the_page_of_proofs_is_that_of_the_status_table() -> None:
     assert proofs.PAGE.read_text(encoding="utf-8") == proofs.page(), "run: make proofs"
+
+
+def test_the_first_page_shows_what_the_demo_says_to_try_next() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert demo.hints().replace(str(ROOT), "the clone") in text
 
 
 def test_the_first_page_says_what_the_demo_needs() -> None:

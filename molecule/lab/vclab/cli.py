@@ -62,6 +62,8 @@ def parser() -> argparse.ArgumentParser:
     play = verbs.add_parser("play", help="run a playbook of the collection on the lab")
     play.add_argument("playbook", metavar="NAME")
     play.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARG")
+    nodes = verbs.add_parser("ansible", help="run a module on nodes of its virtual clusters, such as: vc1 -m ping")
+    nodes.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARG")
     verbs.add_parser("venv", help="make the virtual environment of tests and linters")
     verbs.add_parser("ready", help="make all that tests on the lab begin with: packages, virtual environment, root file system, images")
     for verb, text in (("demo", "make demo"), ("demo-down", "make demo-down"), ("distclean", "make distclean")):
@@ -90,6 +92,8 @@ def dispatch(given: argparse.Namespace) -> int:
         return 0
     if given.verb == "play":
         return controller.play(given.playbook, given.arguments)
+    if given.verb == "ansible":
+        return controller.ansible(given.arguments)
     if os.geteuid() != 0:
         raise LabError("the lab needs root: namespaces, mounts and cgroups")
     if given.verb == "up":

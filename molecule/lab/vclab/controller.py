@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .cache import locked, recipe_key, remove
@@ -17,6 +17,8 @@ from .process import SLOWNESS, LabError, environment, run, run_logged
 
 VENV = CACHE / "venv"
 COLLECTIONS = CACHE / "collections"
+# The nodes of virtual clusters, as inventory plugin vc_nodes lists them.
+NODES = REPOSITORY / "molecule" / "lab" / "lab.vc_nodes.yml"
 REQUIREMENTS = REPOSITORY / "requirements-dev.txt"
 # Not whichever python3 is first in PATH: Debian's own is what a fresh machine has.
 PYTHON = os.environ.get("PYTHON", "/usr/bin/python3")
@@ -61,19 +63,15 @@ def link_collection() -> None:
         link.symlink_to(os.path.relpath(REPOSITORY, link.parent), target_is_directory=True)
 
 
-def play_command(name: str, arguments: Sequence[str] = ()) -> tuple[list[str], dict[str, str]]:
-    """argv and environment that run a playbook of the collection on the lab."""
-    program = VENV / "bin/ansible-playbook"
-    playbook = REPOSITORY / "playbooks" / f"{name.removesuffix('.yml')}.yml"
-    if not program.exists():
+def command(program: str, arguments: Sequence[str], inventory: Path = INVENTORY) -> tuple[list[str], dict[str, str]]:
+    """argv and environment that run a program of Ansible's on the lab."""
+    place = VENV / "bin" / program
+    if not place.exists():
         raise LabError("Ansible is not installed for the lab: run 'make venv' first")
-    if not playbook.exists():
-        there = ", ".join(sorted(path.stem for path in playbook.parent.glob("*.yml")))
-        raise LabError(f"no such playbook: {name!r}; there are {there}")
     link_collection()
     settings = {
         "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
-        "ANSIBLE_INVENTORY": str(INVENTORY),
+        "ANSIBLE_INVENTORY": str(inventory),
         "ANSIBLE_HOME": str(STATE / "ansible"),
         "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "false",
         "ANSIBLE_RETRY_FILES_ENABLED": "false",
@@ -89,11 +87,28 @@ def play_command(name: str, arguments: Sequence[str] = ()) -> tuple[list[str], d
     }
     given = {name: value for name, value in os.environ.items() if name.startswith("ANSIBLE_") or name == "TERM"}
     path = f"{VENV / 'bin'}:{environment()['PATH']}"
-    return [str(program), str(playbook), *arguments], {**environment(), **settings, **given, "PATH": path}
+    return [str(place), *arguments], {**environment(), **settings, **given, "PATH": path}
+
+
+def play_command(name: str, arguments: Sequence[str] = ()) -> tuple[list[str], dict[str, str]]:
+    """argv and environment that run a playbook of the collection on the lab."""
+    playbook = REPOSITORY / "playbooks" / f"{name.removesuffix('.yml')}.yml"
+    if not playbook.exists():
+        there = ", ".join(sorted(path.stem for path in playbook.parent.glob("*.yml")))
+        raise LabError(f"no such playbook: {name!r}; there are {there}")
+    return command("ansible-playbook", [str(playbook), *arguments])
 
 
 def play(name: str, arguments: Sequence[str]) -> int:
     """Run a playbook with this terminal; returns its exit status."""
-    argv, variables = play_command(name, arguments)
+    return _shown(*play_command(name, arguments))
+
+
+def ansible(arguments: Sequence[str]) -> int:
+    """Run a module on nodes of the lab's virtual clusters with this terminal; returns its exit status."""
+    return _shown(*command("ansible", arguments, NODES))
+
+
+def _shown(argv: Sequence[str], variables: Mapping[str, str]) -> int:
     sys.stdout.flush()
     return subprocess.run(argv, env=variables, cwd=REPOSITORY, check=False).returncode

@@ -125,6 +125,7 @@ def hints() -> str:
     commands = [
         (f"ssh -F {relative} -t vc1 ssh compute0", "into the frontend, and on to a compute by name"),
         ("molecule/lab/lab play status", "who runs where, and for how long"),
+        ("molecule/lab/lab ansible vc1 -m ping", "its nodes as an inventory: molecule/lab/lab.vc_nodes.yml"),
         ("molecule/lab/lab play terminate -e vc=vc1 -e set=sim", "end the computes; 'make demo' starts them again"),
     ]
     width = max(len(command) for command, _meaning in commands)

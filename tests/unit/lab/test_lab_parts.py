@@ -10,7 +10,8 @@ import subprocess
 import sys
 
 import pytest
-from vclab import cache, fabric, inventory, layout, lifecycle, process
+import yaml
+from vclab import cache, cli, controller, fabric, inventory, layout, lifecycle, process
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 
@@ -135,3 +136,16 @@ def test_what_a_lab_has_left_is_named(tmp_path: pathlib.Path, monkeypatch: pytes
     assert f"directory {left}" not in lifecycle.leftovers()
     left.mkdir()
     assert f"directory {left}" in lifecycle.leftovers()
+
+
+def test_a_module_is_run_on_the_nodes_of_virtual_clusters(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+    program, asked = tmp_path / "bin" / "ansible", tmp_path / "asked"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\necho "$ANSIBLE_INVENTORY" "$@" > {asked}\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(controller, "VENV", tmp_path)
+    monkeypatch.delenv("ANSIBLE_INVENTORY", raising=False)
+    assert cli.main(["ansible", "vc1", "-m", "ping"]) == 0
+    nodes, *words = asked.read_text().split()
+    assert words == ["vc1", "-m", "ping"]
+    assert yaml.safe_load(pathlib.Path(nodes).read_text())["plugin"] == "hpc.virtual_cluster.vc_nodes"
