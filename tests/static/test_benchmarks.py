@@ -9,6 +9,7 @@ import types
 from collections.abc import Mapping, Sequence
 
 import pytest
+from vclab import rootfs
 
 import benchmarks.__main__ as bench
 from benchmarks import converge, inventory, partitions, tunnels
@@ -70,7 +71,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> set[str]:
 
     monkeypatch.setattr(Room, "asked", found, raising=False)
     monkeypatch.setattr(bench, "Room", Room)
-    monkeypatch.setattr(bench.rootfs, "rootfs", lambda _release: tmp_path)
+    monkeypatch.setattr(rootfs, "rootfs", lambda _release: tmp_path)
     monkeypatch.setattr(partitions, "run", run)
     monkeypatch.setattr(partitions, "on", lambda *_words, **_more: "1")
     monkeypatch.setattr(partitions, "attempt", lambda *_words, **_more: types.SimpleNamespace(stdout="0x7fff"))
