@@ -44,17 +44,18 @@ def run(
         planned = plan()
     except (VcError, OSError) as error:
         refuse(module, _told(error, key, "reading what there is"), **{key: nothing})
-    failures: Mapping[str, VcError] = {item.name: item.error for item in planned.items if item.error is not None}
+    failures: dict[str, VcError] = {item.name: item.error for item in planned.items if item.error is not None}
     applied: Sequence[Action] = []
     if not failures:
         applied = planned.actions
         if applied and not module.check_mode:
             done: list[Action] = []
             try:
-                failures = apply(applied, done.append)
+                failures = dict(apply(applied, done.append))
             except (VcError, OSError) as error:
                 failures = _unfinished(planned, done, error)
-            applied = [action for action in applied if action.item not in failures or any(action is one for one in done)]
+            written = _identities(done)
+            applied = [action for action in applied if action.item not in failures or id(action) in written]
     outcome: dict[str, Any] = {
         "changed": bool(applied),
         "diff": planned.diff() if not failures else _diff_of(planned, {action.item for action in applied} - set(failures)),
@@ -65,13 +66,16 @@ def run(
         outcome[key] = answer(planned, module.check_mode or bool(planned.errors))
     except Incomplete as incomplete:
         for unmet in incomplete.errors:
-            failures = _with(failures, unmet)
+            # What could not be written explains what did not become true, not the other way round.
+            failures.setdefault(unmet.item, unmet)
         outcome[key] = incomplete.answer
     except (VcError, OSError) as error:
-        failures = _with(failures, _told(error, key, "reading it back"))
-    outcome["results"] = [
-        _result(item, failures.get(item.name), [action for action in applied if action.item == item.name]) for item in planned.items
-    ]
+        unread = _told(error, key, "reading it back")
+        failures.setdefault(unread.item, unread)
+    verbs: dict[str, list[str]] = {}
+    for action in applied:
+        verbs.setdefault(action.item, []).append(action.verb)
+    outcome["results"] = [_result(item, failures.get(item.name), verbs.get(item.name, [])) for item in planned.items]
     if failures:
         first = next(iter(failures.values()))
         more = f" (and {len(failures) - 1} more, see results)" if len(failures) > 1 else ""
@@ -95,24 +99,25 @@ def _told(error: Exception, item: str, tried: str) -> VcError:
     )
 
 
-def _unfinished(plan: Plan, done: Sequence[Action], error: Exception) -> Mapping[str, VcError]:
+def _unfinished(plan: Plan, done: Sequence[Action], error: Exception) -> dict[str, VcError]:
     """The items that an error which names none has stopped: those with something left to do, all if it came after the last step."""
     changing = [item for item in plan.items if item.actions]
-    left = [item for item in changing if not all(any(action is one for one in done) for action in item.actions)]
+    written = _identities(done)
+    left = [item for item in changing if not all(id(action) in written for action in item.actions)]
     return {item.name: _told(error, item.name, "writing it") for item in left or changing}
 
 
-def _with(failures: Mapping[str, VcError], error: VcError) -> Mapping[str, VcError]:
-    """What could not be written explains what did not become true, not the other way round."""
-    return failures if error.item in failures else {**failures, error.item: error}
+def _identities(done: Sequence[Action]) -> set[int]:
+    """Which actions these are: two steps of one item may be alike, and their details cannot be hashed."""
+    return {id(action) for action in done}
 
 
-def _result(item: ItemPlan, error: Optional[VcError], done: Sequence[Action]) -> dict[str, Any]:
+def _result(item: ItemPlan, error: Optional[VcError], verbs: list[str]) -> dict[str, Any]:
     return {
         "name": item.name,
-        "changed": bool(done),
+        "changed": bool(verbs),
         "state": item.state if error is None else "failed",
-        "actions": [action.verb for action in done],
+        "actions": verbs,
         "msg": str(error) if error else "",
         "error_code": error.code if error else "",
     }

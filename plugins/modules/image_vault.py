@@ -342,12 +342,14 @@ def main() -> None:
         "snapshots": (parse_snapshots, snapshots.plan, snapshots.apply),
         "isos": (parse_isos, isos.plan, isos.apply),
     }[kind]
+    requests: list[Any] = []
     planned: list[dict[str, Any]] = []
 
     def look() -> tuple[Plan, list[dict[str, Any]]]:
-        return plan_items(parse(module.params[kind]))
+        return plan_items(requests)
 
     def plan() -> Plan:
+        requests.extend(parse(module.params[kind]))
         wanted, shown = look()
         planned.extend(shown)
         return wanted

@@ -15,6 +15,8 @@ from ansible_collections.hpc.virtual_cluster.plugins.module_utils import module_
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.model.errors import VcError
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.planner.plan import Action, Done, ItemPlan, Plan
 
+from tests.unit.steps import is_linear
+
 BROKEN = VcError("backend", "b", "making it", "disk full", "free some space")
 
 
@@ -199,3 +201,23 @@ def test_an_error_without_an_item_fails_what_was_not_finished(capsys: pytest.Cap
     assert [result["name"] for result in outcome["results"] if result["error_code"] == "backend"] == failed
     assert [action["item"] for action in outcome["actions"]] == ["a", "b"][:steps]
     assert outcome["changed"]
+
+
+@pytest.mark.parametrize("ends", ["well", "each failed", "raised"])
+def test_many_items_are_told_one_by_one(capsys: pytest.CaptureFixture[str], ends: str) -> None:
+    def apply(actions: Sequence[Action], done: Done) -> Mapping[str, VcError]:
+        for action in actions:
+            done(action)
+        if ends == "raised":
+            raise BROKEN
+        return {action.item: BROKEN for action in actions} if ends == "each failed" else {}
+
+    def answer(planned: Plan, _predicted: bool) -> Any:
+        late = [VcError("timeout", f"{item.name} late", "waiting for it", "still pending", "wait longer") for item in planned.items]
+        raise module_runner.Incomplete(late[0], [], *late[1:])
+
+    def items(number: int) -> Plan:
+        return World().plan(*(f"n{place}" for place in range(number)))
+
+    # Many, because a module is some work without any item.
+    assert is_linear(items, lambda planned: run(capsys, lambda: planned, apply, answer), 200)

@@ -97,13 +97,14 @@ def default_is_open(document: Document) -> bool:
 
 def _ours(block: str, path: str, first_line: int) -> dict[str, Partition]:
     partitions: dict[str, Partition] = {}
+    owners: dict[str, str] = {}
     for definition in definitions(block, path, first_line):
         place = f"{path}:{definition.line}"
         partition = _partition(definition, place)
-        for other in partitions.values():
-            if partition.name == other.name or partition.pkey == other.pkey:
-                detail = f"{partition.name} has the same name or pkey as {other.name}"
-                raise VcError("conflict", place, "reading our own lines", detail, _REMEDY)
+        other = partition.name if partition.name in partitions else owners.setdefault(partition.pkey, partition.name)
+        if partition.name in partitions or other != partition.name:
+            detail = f"{partition.name} has the same name or pkey as {other}"
+            raise VcError("conflict", place, "reading our own lines", detail, _REMEDY)
         partitions[partition.name] = partition
     return partitions
 

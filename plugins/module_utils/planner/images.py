@@ -69,25 +69,34 @@ class Source:
 def parse_goldens(items: Sequence[Mapping[str, Any]]) -> list[GoldenRequest]:
     """Validate the module's list.  VcError ``invalid`` or ``duplicate``; the item is the place in the list."""
     requests: list[GoldenRequest] = []
+    places: dict[str, dict[Optional[int], int]] = {}
+    granting: dict[str, int] = {}
     for number, item in enumerate(items):
         request = at(f"goldens[{number}]", _golden, item)
-        for earlier, other in enumerate(requests):
-            if other.name == request.name and (other.revision == request.revision or None in (other.revision, request.revision)):
-                remedy = "name an image once, or give each of its entries its own revision"
-                raise VcError("duplicate", f"goldens[{number}].name {request.name}", "reading it", f"goldens[{earlier}] has it too", remedy)
-            if other.name == request.name and None not in (other.access, request.access) and other.access != request.access:
-                detail, remedy = f"goldens[{earlier}] has another", "an image has one access list for all its revisions"
-                raise VcError("conflict", f"goldens[{number}].access", f"reading {request.name}", detail, remedy)
+        taken = places.setdefault(request.name, {})
+        # An entry without a revision may mean any of them.
+        earlier = min(taken.values(), default=None) if request.revision is None else taken.get(request.revision, taken.get(None))
+        if earlier is not None:
+            remedy = "name an image once, or give each of its entries its own revision"
+            raise VcError("duplicate", f"goldens[{number}].name {request.name}", "reading it", f"goldens[{earlier}] has it too", remedy)
+        taken[request.revision] = number
         requests.append(request)
+        if request.access is None:
+            continue
+        first = granting.setdefault(request.name, number)
+        if requests[first].access != request.access:
+            detail, remedy = f"goldens[{first}] has another", "an image has one access list for all its revisions"
+            raise VcError("conflict", f"goldens[{number}].access", f"reading {request.name}", detail, remedy)
     return requests
 
 
 def parse_disks(items: Sequence[Mapping[str, Any]]) -> list[DiskRequest]:
     """As ``parse_goldens``, for disks."""
     requests: list[DiskRequest] = []
+    places: dict[str, int] = {}
     for number, item in enumerate(items):
         request = at(f"disks[{number}]", _disk, item)
-        refuse_duplicate("disks", number, request.item, [other.item for other in requests])
+        refuse_duplicate("disks", number, request.item, places)
         requests.append(request)
     return requests
 

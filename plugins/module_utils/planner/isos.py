@@ -43,9 +43,10 @@ class Medium:
 def parse_isos(items: Sequence[Mapping[str, Any]]) -> list[IsoRequest]:
     """Validate the module's list.  VcError ``invalid`` or ``duplicate``; the item is the place in the list."""
     requests: list[IsoRequest] = []
+    places: dict[str, int] = {}
     for number, item in enumerate(items):
         request = at(f"isos[{number}]", _iso, item)
-        refuse_duplicate("isos", number, request.item, [other.item for other in requests])
+        refuse_duplicate("isos", number, request.item, places)
         requests.append(request)
     return requests
 

@@ -30,10 +30,11 @@ def choice(item: Mapping[str, Any], key: str, choices: Sequence[str]) -> str:
     return str(value)
 
 
-def refuse_duplicate(option: str, number: int, item: str, earlier: Sequence[str]) -> None:
-    """VcError ``duplicate`` when the list has the item at an earlier place."""
-    if item in earlier:
-        detail = f"{option}[{earlier.index(item)}] is the same"
+def refuse_duplicate(option: str, number: int, item: str, places: dict[str, int]) -> None:
+    """Note the item's place; VcError ``duplicate`` when the list has it at an earlier one."""
+    earlier = places.setdefault(item, number)
+    if earlier != number:
+        detail = f"{option}[{earlier}] is the same"
         raise VcError("duplicate", f"{option}[{number}] {item}", "reading it", detail, "name each of them once")
 
 

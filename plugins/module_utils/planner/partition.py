@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Optional
@@ -34,14 +35,18 @@ class Fabric:
     good: Optional[Mapping[str, Partition]] = None
     tables: Tables = field(default_factory=dict)
 
+    @functools.cached_property
+    def owners(self) -> Mapping[str, str]:
+        """pkey -> the partition of ours that has it in the file."""
+        return {one.pkey: name for name, one in self.document.partitions.items()}
+
     def declared(self, name: str) -> Optional[Partition]:
         return self.document.partitions.get(name)
 
     def known(self, name: str) -> list[Partition]:
         """The forms of this partition that ports may show: the file's, and the last good one unless its pkey has another owner now."""
-        taken = {one.pkey for other, one in self.document.partitions.items() if other != name}
         forms = (self.declared(name), (self.good or {}).get(name))
-        return [one for one in forms if one is not None and one.pkey not in taken]
+        return [one for one in forms if one is not None and self.owners.get(one.pkey, name) == name]
 
     def last(self, name: str) -> Optional[Partition]:
         """The form to go back to: the file's, unless a run was killed before the fabric had it."""
@@ -54,6 +59,7 @@ class Fabric:
 def read_requests(items: Sequence[Mapping[str, Any]]) -> list[Request]:
     """Validate what the user gave; VcError ``invalid`` or ``duplicate`` names the item by its index."""
     requests: list[Request] = []
+    places: dict[str, int] = {}
     pkeys: dict[str, int] = {}
     for index, item in enumerate(items):
         place = f"partitions[{index}]"
@@ -62,11 +68,10 @@ def read_requests(items: Sequence[Mapping[str, Any]]) -> list[Request]:
         except VcError as error:
             inner = "." if error.code == "duplicate" else " "
             raise VcError(error.code, f"{place}{inner}{error.item}", error.tried, error.detail, error.remedy) from None
-        same = next((earlier for earlier, other in enumerate(requests) if other.name == request.name), None)
-        what = "name"
-        if same is None and request.partition is not None:
+        same, what = places.setdefault(request.name, index), "name"
+        if same == index and request.partition is not None:
             same, what = pkeys.setdefault(request.partition.pkey, index), "pkey"
-        if same not in (None, index):
+        if same != index:
             detail = f"it has the same {what} as partitions[{same}]"
             raise VcError("duplicate", f"{place} {request.name}", _TRIED, detail, "list every partition once")
         requests.append(request)
@@ -147,7 +152,7 @@ def _plan(request: Request, fabric: Fabric, crowded: Sequence[str]) -> ItemPlan:
     declared = fabric.declared(request.name)
     before = None if declared is None else describe(declared, fabric.tables)
     try:
-        _check_owner(request, fabric.document)
+        _check_owner(request, fabric)
         actions = _actions(request, fabric)
         # What the file has already is no reason to refuse the rest of the call.
         if crowded and request.partition != declared:
@@ -177,8 +182,8 @@ def _actions(request: Request, fabric: Fabric) -> tuple[Action, ...]:
     return (Action(request.name, "create" if declared is None else "change", details),)
 
 
-def _check_owner(request: Request, document: Document) -> None:
-    tried = "changing its partition"
+def _check_owner(request: Request, fabric: Fabric) -> None:
+    document, tried = fabric.document, "changing its partition"
     if not default_is_defined(document):
         detail = "no line outside our marks defines the default partition, and without one OpenSM may make every port a full member of it"
         remedy = "run role opensm, or write beside the marks: Default=0x7fff : SELF=full ;"
@@ -201,6 +206,6 @@ def _check_owner(request: Request, document: Document) -> None:
     if declared is not None and declared.pkey != wanted.pkey:
         detail = f"it has pkey {declared.pkey}, and a port that is in use would lose it"
         raise VcError("conflict", request.name, tried, detail, "use that pkey, or make it absent first")
-    other = next((name for name, one in document.partitions.items() if one.pkey == wanted.pkey and name != request.name), None)
-    if other is not None:
+    other = fabric.owners.get(wanted.pkey, request.name)
+    if other != request.name:
         raise VcError("conflict", request.name, tried, f"pkey {wanted.pkey} belongs to {other}", f"give {request.name} another pkey")

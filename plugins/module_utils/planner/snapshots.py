@@ -33,9 +33,10 @@ class SnapshotRequest:
 def parse_snapshots(items: Sequence[Mapping[str, Any]]) -> list[SnapshotRequest]:
     """Validate the module's list.  VcError ``invalid`` or ``duplicate``; the item is the place in the list."""
     requests: list[SnapshotRequest] = []
+    places: dict[str, int] = {}
     for number, item in enumerate(items):
         request = at(f"snapshots[{number}]", _snapshot, item)
-        refuse_duplicate("snapshots", number, request.item, [other.item for other in requests])
+        refuse_duplicate("snapshots", number, request.item, places)
         requests.append(request)
     return requests
 

@@ -11,12 +11,13 @@ import pytest
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.fabric import document
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.fabric.document import Partition
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.planner import partition as planner
-from ansible_collections.hpc.virtual_cluster.plugins.module_utils.planner.partition import Fabric
+from ansible_collections.hpc.virtual_cluster.plugins.module_utils.planner.partition import Fabric, Request
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.planner.plan import ItemPlan
 
 from tests.unit.fabric.samples import ONE, TWO
 from tests.unit.hostile import HOSTILE
 from tests.unit.refusal import refused
+from tests.unit.steps import is_linear
 
 DEFAULT = "Default=0x7fff : SELF=full ;\n"
 VC1 = Partition("vc1", "0x0001", (ONE, TWO))
@@ -159,3 +160,17 @@ def test_bad_lists_are_refused_by_index(items: list[dict[str, Any]], code: str, 
 @pytest.mark.parametrize("value", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_items_are_refused(key: str, value: str) -> None:
     refused("invalid", planner.read_requests, [item(**{"guids": [ONE], key: [value] if key.endswith("guids") else value})])
+
+
+def test_many_partitions_are_planned_one_by_one() -> None:
+    def many(number: int) -> list[dict[str, Any]]:
+        return [item(f"vc{place}", f"0x{place:04x}", [ONE]) for place in range(1, number + 1)]
+
+    def asked(number: int) -> tuple[list[Request], Fabric]:
+        there = [Partition(one["name"], one["pkey"], (ONE,)) for one in many(number)]
+        return planner.read_requests(many(number)), fabric(there, {ONE: None})
+
+    assert is_linear(many, planner.read_requests)
+    assert is_linear(asked, lambda both: planner.plan_partitions(*both))
+    assert is_linear(asked, lambda both: planner.expected(*both))
+    assert is_linear(lambda number: asked(number)[1].document.render(), lambda text: document.parse(text, "partitions.conf"))
