@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Optional
 
 _PAUSE_SECONDS = 0.02
+# Longer than the pause, so that each who waits looks at least once meanwhile.
+_GAP_SECONDS = 0.03
 
 
 def acquire(descriptor: int, seconds: float) -> bool:
@@ -24,6 +26,11 @@ def acquire(descriptor: int, seconds: float) -> bool:
             if time.monotonic() >= until:
                 return False
             time.sleep(_PAUSE_SECONDS)
+
+
+def give_way() -> None:
+    """For who takes a lock again and again: let those who wait for it in between two times."""
+    time.sleep(_GAP_SECONDS)
 
 
 def place(file: Path, first: int, count: int) -> Optional[int]:

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Optional
 
+from .. import filelock
 from ..model.cluster import Cluster
 from ..model.errors import VcError
 from ..planner import images
@@ -17,8 +18,10 @@ from ..planner.plan import Action, Done, ItemPlan, Plan, unheard
 from ..vault import source_file
 from ..vault.lease_files import LeaseFiles
 from ..vault.lease_record import Lease
-from ..vault.registry import Registry
-from ..vault.store import Disks, Goldens, Snapshots, Store, find_golden
+from ..vault.registry import Registry, Snapshot
+from ..vault.store import Disk, Disks, Goldens, Snapshots, Store, find_golden
+
+Registered = Callable[[], Snapshot]
 
 
 class ImageActions:
@@ -40,7 +43,7 @@ class ImageActions:
 
     def plan_disks(self, requests: Sequence[images.DiskRequest]) -> tuple[Plan, list[dict[str, Any]]]:
         """As ``plan_goldens``, for disks."""
-        seen = self._look()
+        seen = _Seen(self._registry.read().clusters, self._store.goldens(), self._store.disks(), self._store.snapshots())
         self._requests = {request.item: request for request in requests}
         planned = [self._plan_disk(request, seen) for request in requests]
         return Plan(tuple(item for item, _shown in planned)), [shown for _item, shown in planned]
@@ -48,7 +51,7 @@ class ImageActions:
     def apply_goldens(self, actions: Sequence[Action], done: Done = unheard) -> Mapping[str, VcError]:
         """Import and remove; an item that fails does not stop the others."""
         failures: dict[str, VcError] = {}
-        for action in actions:
+        for action in in_turns(actions):
             if action.item in failures:
                 continue
             name = action.item.partition("@")[0]
@@ -79,35 +82,46 @@ class ImageActions:
         """Clone, grow and remove what `plan_disks` has planned; an item that fails does not stop the others."""
         failures: dict[str, VcError] = {}
         goldens = self._store.goldens()
-        for action in actions:
-            cluster, _slash, node = action.item.partition("/")
-            try:
-                if action.verb == "clone":
-                    golden = find_golden(goldens, action.details["image"], f"making the disk of {action.item}")
-                    self._store.make_disk(cluster, node, golden, int(action.details["disk_mib"]), functools.partial(self._still, action))
-                    done(action)
-                    continue
-                with self._registry.lock(action.item):
-                    size = int(action.details.get("disk_mib", 0))
-                    request = images.DiskRequest(cluster, node, "absent" if action.verb == "remove" else "present", "", size)
-                    seen = self._look()
-                    item, _shown = self._disk(request, seen)
-                    disk = seen.disks.get(cluster, {}).get(node)
-                    if not item.actions or disk is None:
-                        continue
-                    if action.verb == "grow":
-                        self._store.grow_disk(disk, size)
+        with self._registry.watched() as registered:
+            for action in in_turns(actions):
+                try:
+                    if action.verb == "clone":
+                        self._clone(action, goldens, registered)
                         done(action)
                         continue
-                    # First: a lease that remembers a disk refuses to begin anew from the image.
-                    lease = self._files.read(cluster, node)
-                    if lease.generation:
-                        self._files.write(replace(lease, generation=0, image="", size_mib=0))
-                    self._store.remove_disk(disk)
-                    done(action)
-            except (VcError, OSError) as error:
-                failures[action.item] = told(action, error)
+                    with self._registry.lock(action.item):
+                        if self._change(action, registered):
+                            done(action)
+                except (VcError, OSError) as error:
+                    failures[action.item] = told(action, error)
+        for cluster in sorted({action.item.partition("/")[0] for action in actions if action.verb == "remove"}):
+            self._store.tidy(cluster)
         return failures
+
+    def _clone(self, action: Action, goldens: Goldens, registered: Registered) -> None:
+        cluster, _slash, node = action.item.partition("/")
+        golden = find_golden(goldens, action.details["image"], f"making the disk of {action.item}")
+        still = functools.partial(self._still, action, registered)
+        self._store.make_disk(cluster, node, golden, int(action.details["disk_mib"]), still)
+
+    def _change(self, action: Action, registered: Registered) -> bool:
+        """Grow or remove a disk under the lock; False where nothing is left to do."""
+        cluster, _slash, node = action.item.partition("/")
+        size = int(action.details.get("disk_mib", 0))
+        item, disk = self._again(
+            images.DiskRequest(cluster, node, "absent" if action.verb == "remove" else "present", "", size), registered
+        )
+        if not item.actions or disk is None:
+            return False
+        if action.verb == "grow":
+            self._store.grow_disk(disk, size)
+            return True
+        # First: a lease that remembers a disk refuses to begin anew from the image.
+        lease = self._files.read(cluster, node)
+        if lease.generation:
+            self._files.write(replace(lease, generation=0, image="", size_mib=0))
+        self._store.remove_disk(disk)
+        return True
 
     def _remove_golden(self, goldens: Goldens, name: str, revision: int) -> None:
         """Remove a revision, with the last one the access list as well."""
@@ -124,14 +138,28 @@ class ImageActions:
             raise
 
     @contextlib.contextmanager
-    def _still(self, action: Action) -> Iterator[None]:
+    def _still(self, action: Action, registered: Registered) -> Iterator[None]:
         """The lock, if what was cloned is still what the plan would clone; a removed cluster's name may be another owner's by now."""
         with self._registry.lock(action.item):
-            item, _shown = self._disk(self._requests[action.item], self._look())
+            item, _disk = self._again(self._requests[action.item], registered)
             if item.actions != (action,):
                 detail = "its definition, its image or its disk has changed meanwhile"
                 raise VcError("conflict", action.item, "making its disk", detail, "run it again")
             yield
+
+    def _again(self, request: images.DiskRequest, registered: Registered) -> tuple[ItemPlan, Optional[Disk]]:
+        """What is planned by what there is now, and the disk: all leases wait for it, so it reads what concerns this disk and no more."""
+        disk, lease = self._store.disk(request.cluster, request.node), self._files.read(request.cluster, request.node)
+        if request.state == "absent":
+            held = self._store.snapshots_of(request.cluster, request.node)
+            return images.plan_disk(request, None, {}, disk, lease, held)[0], disk
+        cluster = registered().clusters.get(request.cluster)
+        goldens: Goldens = {}
+        if cluster is not None and disk is None:
+            name = (request.image or cluster.node(request.node).image).partition("@")[0]
+            # What is told of an image that has just gone names the others.
+            goldens = {name: revisions} if (revisions := self._store.revisions(name)) else self._store.goldens()
+        return images.plan_disk(request, cluster, goldens, disk, lease, ())[0], disk
 
     def _plan_golden(
         self, request: images.GoldenRequest, goldens: Goldens, users: Mapping[str, list[str]], granted: Sequence[str]
@@ -156,13 +184,11 @@ class ImageActions:
             shown = {"cluster": request.cluster, "node": request.node, "state": "failed"}
             return ItemPlan(request.item, "failed", error=about(request.item, error)), shown
 
-    def _look(self) -> _Seen:
-        return _Seen(self._registry.read().clusters, self._store.goldens(), self._store.disks(), self._store.snapshots())
-
     def _disk(self, request: images.DiskRequest, seen: _Seen) -> tuple[ItemPlan, dict[str, Any]]:
-        leases = {request.cluster: {request.node: self._files.read(request.cluster, request.node)}}
+        disk = seen.disks.get(request.cluster, {}).get(request.node)
         snapshots = seen.snapshots.get(request.cluster, {}).get(request.node, {})
-        return images.plan_disk(request, seen.clusters, seen.goldens, seen.disks, leases, snapshots)
+        lease = self._files.read(request.cluster, request.node)
+        return images.plan_disk(request, seen.clusters.get(request.cluster), seen.goldens, disk, lease, snapshots)
 
     def _users(self, goldens: Goldens) -> dict[str, list[str]]:
         clusters = self._registry.read().clusters
@@ -178,6 +204,14 @@ class _Seen:
     goldens: Goldens
     disks: Disks
     snapshots: Snapshots
+
+
+def in_turns(actions: Iterable[Action]) -> Iterator[Action]:
+    """These, one by one; who waits for the vault is let in between two of them, which may be some thousands."""
+    for number, action in enumerate(actions):
+        if number:
+            filelock.give_way()
+        yield action
 
 
 def told(action: Action, error: Exception) -> VcError:

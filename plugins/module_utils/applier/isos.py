@@ -13,7 +13,7 @@ from ..planner.plan import Action, Done, ItemPlan, Plan, unheard
 from ..vault import source_file
 from ..vault.registry import Registry
 from ..vault.store import Isos, Store
-from .images import about, told
+from .images import about, in_turns, told
 
 
 class IsoActions:
@@ -32,7 +32,7 @@ class IsoActions:
     def apply(self, actions: Sequence[Action], done: Done = unheard) -> Mapping[str, VcError]:
         """Import and remove; an item that fails does not stop the others."""
         failures: dict[str, VcError] = {}
-        for action in actions:
+        for action in in_turns(actions):
             try:
                 if action.verb == "import":
                     self._store.import_iso(action.item, action.details["source"], action.details["sha256"])

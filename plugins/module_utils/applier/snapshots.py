@@ -7,15 +7,15 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Optional
 
 from ..model.errors import VcError
 from ..planner import snapshots
 from ..planner.plan import Action, Done, ItemPlan, Plan, unheard
 from ..vault.lease_files import LeaseFiles
 from ..vault.registry import Registry
-from ..vault.store import Disk, Disks, Snapshots, Store
-from .images import told
+from ..vault.store import Disk, Disks, DiskSnapshot, Snapshots, Store
+from .images import in_turns, told
 
 
 class SnapshotActions:
@@ -36,7 +36,7 @@ class SnapshotActions:
         """Take and remove; an item that fails does not stop the others."""
         failures: dict[str, VcError] = {}
         disks, present = self._store.disks(), self._store.snapshots()
-        for action in actions:
+        for action in in_turns(actions):
             disk_item, _at, name = action.item.partition("@")
             cluster, _slash, node = disk_item.partition("/")
             state = "absent" if action.verb == "remove" else "present"
@@ -44,12 +44,12 @@ class SnapshotActions:
             try:
                 if state == "absent":
                     with self._registry.lock(action.item):
-                        kept = self._store.snapshots().get(cluster, {}).get(node, {}).get(name)
+                        kept = self._store.snapshots_of(cluster, node).get(name)
                         if kept is None:
                             continue
                         self._store.remove_snapshot(kept)
                 else:
-                    if not self._look(request, disks, present)[0].actions:
+                    if not self._planned(request, disks, present)[0].actions:
                         continue
                     # Outside the lock: where blocks cannot be shared this copies a whole disk, and all leases would wait for it.
                     disk = disks[cluster][node]
@@ -63,19 +63,24 @@ class SnapshotActions:
     def _still(self, request: snapshots.SnapshotRequest, disk: Disk) -> Iterator[None]:
         """The lock, if the disk is still the one that was copied: one that was leased meanwhile runs away from its snapshot."""
         with self._registry.lock(request.item):
-            disks = self._store.disks()
-            self._look(request, disks, self._store.snapshots())
-            if disks.get(request.cluster, {}).get(request.node) != disk:
+            now = self._store.disk(request.cluster, request.node)
+            self._look(request, now, self._store.snapshots_of(request.cluster, request.node))
+            if now != disk:
                 raise VcError("conflict", request.item, "taking it", "its disk has changed meanwhile", "run it again")
             yield
 
     def _plan(self, request: snapshots.SnapshotRequest, disks: Disks, present: Snapshots) -> tuple[ItemPlan, dict[str, Any]]:
         try:
-            return self._look(request, disks, present)
+            return self._planned(request, disks, present)
         except VcError as error:
             shown = {"cluster": request.cluster, "node": request.node, "name": request.name, "state": "failed"}
             return ItemPlan(request.item, "failed", error=error), shown
 
-    def _look(self, request: snapshots.SnapshotRequest, disks: Disks, present: Snapshots) -> tuple[ItemPlan, dict[str, Any]]:
-        leases = {request.node: self._files.read(request.cluster, request.node)}
-        return snapshots.plan_snapshot(request, disks, present, leases)
+    def _planned(self, request: snapshots.SnapshotRequest, disks: Disks, present: Snapshots) -> tuple[ItemPlan, dict[str, Any]]:
+        held = present.get(request.cluster, {}).get(request.node, {})
+        return self._look(request, disks.get(request.cluster, {}).get(request.node), held)
+
+    def _look(
+        self, request: snapshots.SnapshotRequest, disk: Optional[Disk], held: Mapping[str, DiskSnapshot]
+    ) -> tuple[ItemPlan, dict[str, Any]]:
+        return snapshots.plan_snapshot(request, disk, held, self._files.read(request.cluster, request.node))

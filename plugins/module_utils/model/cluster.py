@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Optional
@@ -133,12 +134,15 @@ class Cluster:
 
     def node(self, name: str) -> Node:
         """The node with this name; VcError ``unknown`` if there is none."""
-        for node in self.nodes:
-            if node.name == name:
-                return node
+        if name in self._by_name:
+            return self._by_name[name]
         raise VcError(
             "unknown", f"{self.name}/{names.shown(name)}", "looking it up", "the cluster has no such node", "see vc_info for its nodes"
         )
+
+    @functools.cached_property
+    def _by_name(self) -> Mapping[str, Node]:
+        return {node.name: node for node in self.nodes}
 
     @property
     def frontend(self) -> Optional[Node]:

@@ -155,23 +155,24 @@ def _plan_access(request: GoldenRequest, before: Mapping[str, Any]) -> tuple[Ite
 
 def plan_disk(
     request: DiskRequest,
-    clusters: Mapping[str, Cluster],
+    cluster: Optional[Cluster],
     goldens: Goldens,
-    disks: Disks,
-    leases: Leases,
+    disk: Optional[Disk],
+    lease: Lease,
     snapshots: Collection[str],
 ) -> tuple[ItemPlan, dict[str, Any]]:
     """The steps for one node's disk, and how ``images`` will show it.
 
     Parameters
     ----------
-    snapshots : names of those of this disk
+    cluster : the request's, None when it is not registered; not looked at for state absent
+    goldens : of the image at least; not looked at where there is a disk
+    disk, lease : the node's
+    snapshots : names of those of this disk; not looked at for state present
 
     Raises VcError ``unknown`` (cluster, node, image), ``invalid`` (a node that keeps no disk), ``conflict`` (another image, or smaller),
     ``in_use`` (it has snapshots), ``leased`` and ``not_flushed`` (somebody runs on it).
     """
-    disk = disks.get(request.cluster, {}).get(request.node)
-    lease = leases.get(request.cluster, {}).get(request.node, Lease(request.cluster, request.node))
     gone = {"cluster": request.cluster, "node": request.node, "state": "absent"}
     if request.state == "absent":
         if disk is None:
@@ -182,9 +183,9 @@ def plan_disk(
             raise VcError("in_use", request.item, "removing its disk", detail, "remove those first: image_vault snapshots, state: absent")
         return ItemPlan(request.item, "absent", (Action(request.item, "remove"),), _shown_disk(disk), None), gone
     tried = "making its disk"
-    if request.cluster not in clusters:
+    if cluster is None:
         raise VcError("unknown", request.item, tried, f"{request.cluster} is not registered", "define the cluster with vc_cluster first")
-    node = clusters[request.cluster].node(request.node)
+    node = cluster.node(request.node)
     if not node.persistent:
         raise VcError("invalid", request.item, tried, "the node is not persistent", "set persistent: true in the cluster's definition")
     image, size = request.image or node.image, request.disk_mib or node.disk_mib

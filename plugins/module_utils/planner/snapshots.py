@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Optional
 
 from ..model import names
 from ..model.errors import VcError
 from ..vault.lease_record import Lease
-from ..vault.store import Disks, DiskSnapshot, Snapshots
+from ..vault.store import Disk, DiskSnapshot
 from .items import STATES, at, choice, refuse_duplicate, refuse_leased
 from .plan import Action, ItemPlan
 
@@ -42,28 +42,28 @@ def parse_snapshots(items: Sequence[Mapping[str, Any]]) -> list[SnapshotRequest]
 
 
 def plan_snapshot(
-    request: SnapshotRequest, disks: Disks, snapshots: Snapshots, leases: Mapping[str, Lease]
+    request: SnapshotRequest, disk: Optional[Disk], snapshots: Mapping[str, DiskSnapshot], lease: Lease
 ) -> tuple[ItemPlan, dict[str, Any]]:
     """The steps for one snapshot, and how ``images`` will show it.
 
     Parameters
     ----------
-    leases : node -> lease, of the request's cluster
+    disk, lease : the node's; not looked at for state absent
+    snapshots : those of this disk, by name
 
     Raises VcError ``unknown`` (the node has no disk), ``leased`` and ``not_flushed``: it would not have what the node has written.
     """
-    present = snapshots.get(request.cluster, {}).get(request.node, {}).get(request.name)
+    present = snapshots.get(request.name)
     if request.state == "absent":
         gone = {"cluster": request.cluster, "node": request.node, "name": request.name, "state": "absent"}
         actions = (Action(request.item, "remove"),) if present is not None else ()
         return ItemPlan(request.item, "absent", actions, None if present is None else _shown(present), None), gone
     if present is not None:
         return ItemPlan(request.item, "present", (), _shown(present), _shown(present)), _shown(present)
-    disk = disks.get(request.cluster, {}).get(request.node)
     if disk is None:
         remedy = "name a persistent node that was started before, or make its disk with image_vault disks"
         raise VcError("unknown", request.item, "taking it", "the node has no disk in the vault", remedy)
-    refuse_leased(leases.get(request.node, Lease(request.cluster, request.node)), f"taking snapshot {request.name}")
+    refuse_leased(lease, f"taking snapshot {request.name}")
     after = _shown(DiskSnapshot(request.cluster, request.node, request.name, disk.generation, disk.disk_mib, disk.image))
     return ItemPlan(request.item, "present", (Action(request.item, "take", {"generation": disk.generation}),), None, after), after
 

@@ -9,6 +9,7 @@ Clones share blocks where the filesystem can (XFS, Btrfs), else they are sparse 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -41,40 +42,51 @@ class DirectoryStore:
         return any(durable.names(place) for place in (self._goldens, self._disks, self._snapshots, self.path / "isos"))
 
     def goldens(self) -> Goldens:
-        found: dict[str, dict[int, Golden]] = {}
-        for name in durable.names(self._goldens):
-            for revision in durable.names(self._goldens / name):
-                path = self._goldens / name / revision / "meta.json"
-                data = durable.read_json(path)
-                if data is None:
-                    continue
-                try:
-                    golden = Golden.from_dict(data)
-                    if (golden.name, f"r{golden.revision}") != (name, revision):
-                        raise ValueError(f"it describes {golden.ref}")
-                except (KeyError, TypeError, ValueError, AttributeError) as error:
-                    raise durable.malformed(path, error) from None
-                found.setdefault(name, {})[golden.revision] = golden
-        return found
+        found = {name: self.revisions(name) for name in durable.names(self._goldens)}
+        return {name: revisions for name, revisions in found.items() if revisions}
 
     def disks(self) -> Disks:
         found: dict[str, dict[str, Disk]] = {}
         for cluster in durable.names(self._disks):
             for node in durable.names(self._disks / cluster):
-                held = _read_disk(self._disks / cluster / node)
-                if held is not None:
-                    found.setdefault(cluster, {})[node] = Disk(cluster, node, *held)
+                disk = self.disk(cluster, node)
+                if disk is not None:
+                    found.setdefault(cluster, {})[node] = disk
         return found
 
     def snapshots(self) -> Snapshots:
-        found: dict[str, dict[str, dict[str, DiskSnapshot]]] = {}
+        found: dict[str, dict[str, Mapping[str, DiskSnapshot]]] = {}
         for cluster in durable.names(self._snapshots):
             for node in durable.names(self._snapshots / cluster):
-                for name in durable.names(self._snapshots / cluster / node):
-                    held = _read_disk(self._snapshots / cluster / node / name)
-                    if held is not None:
-                        found.setdefault(cluster, {}).setdefault(node, {})[name] = DiskSnapshot(cluster, node, name, *held)
+                kept = self.snapshots_of(cluster, node)
+                if kept:
+                    found.setdefault(cluster, {})[node] = kept
         return found
+
+    def revisions(self, name: str) -> Mapping[int, Golden]:
+        found: dict[int, Golden] = {}
+        for revision in durable.names(self._goldens / name):
+            path = self._goldens / name / revision / "meta.json"
+            data = durable.read_json(path)
+            if data is None:
+                continue
+            try:
+                golden = Golden.from_dict(data)
+                if (golden.name, f"r{golden.revision}") != (name, revision):
+                    raise ValueError(f"it describes {golden.ref}")
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                raise durable.malformed(path, error) from None
+            found[golden.revision] = golden
+        return found
+
+    def disk(self, cluster: str, node: str) -> Optional[Disk]:
+        held = _read_disk(self._disks / cluster / node)
+        return None if held is None else Disk(cluster, node, *held)
+
+    def snapshots_of(self, cluster: str, node: str) -> Mapping[str, DiskSnapshot]:
+        place = self._snapshots / cluster / node
+        found = {name: _read_disk(place / name) for name in durable.names(place)}
+        return {name: DiskSnapshot(cluster, node, name, *held) for name, held in found.items() if held is not None}
 
     def isos(self) -> Isos:
         return self._isos.read()
@@ -116,6 +128,9 @@ class DirectoryStore:
 
     def remove_disk(self, disk: Disk) -> None:
         self._making.discard(self._disks / disk.cluster / disk.node)
+
+    def tidy(self, cluster: str) -> None:
+        """Nothing: an empty directory goes with the last disk, which costs the same however many there are."""
 
     def take_snapshot(self, disk: Disk, name: str, settled: Settled = nullcontext) -> DiskSnapshot:
         kept = DiskSnapshot(disk.cluster, disk.node, name, disk.generation, disk.disk_mib, disk.image)

@@ -10,7 +10,7 @@ works on a stale picture.  A claim whose owner is not in registry.json was left 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
@@ -86,6 +86,28 @@ class Registry:
             return Snapshot(clusters, int(data["epoch_floor"]))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise durable.malformed(self._file, error) from None
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[Callable[[], Snapshot]]:
+        """`read` for many looks, each under the lock: registry.json is parsed again only when it was replaced."""
+        seen = Snapshot()
+        version: Optional[tuple[int, ...]] = None
+        with contextlib.ExitStack() as held:
+
+            def look() -> Snapshot:
+                nonlocal seen, version
+                now = _version(self._file)
+                if now is None or now != version:
+                    held.close()
+                    version = None
+                    seen = self.read()
+                    if now is not None:
+                        # While it is open, no other file is given its number.
+                        held.enter_context(self._file.open("rb"))
+                        version = now
+                return seen
+
+            yield look
 
     def claims(self, snapshot: Snapshot) -> dict[str, dict[str, str]]:
         """kind -> value -> owner, of claims whose owner still holds that number."""
@@ -202,3 +224,12 @@ class Registry:
             return (self.path / "claims" / kind / value).read_text(encoding="utf-8").strip()
         except FileNotFoundError:
             return ""
+
+
+def _version(path: Path) -> Optional[tuple[int, ...]]:
+    """Which file is there; None when none is."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Optional, Protocol
 
 from ..model.errors import VcError
 
@@ -123,7 +123,8 @@ Settled = Callable[[], AbstractContextManager[None]]
 class Store(Protocol):
     """Golden images, node disks, their snapshots, and ISOs.
 
-    What is stored is immutable until the next generation; listing never writes.
+    What is stored is immutable until the next generation; listing never writes.  Who holds the registry's lock reads by
+    ``revisions``, ``disk`` and ``snapshots_of``, which look at nothing else and take the same time however much there is.
     """
 
     def goldens(self) -> Goldens:
@@ -134,6 +135,15 @@ class Store(Protocol):
 
     def snapshots(self) -> Snapshots:
         """cluster -> node -> name -> snapshot."""
+
+    def revisions(self, name: str) -> Mapping[int, Golden]:
+        """Of ``goldens`` those of one image."""
+
+    def disk(self, cluster: str, node: str) -> Optional[Disk]:
+        """Of ``disks`` that of one node."""
+
+    def snapshots_of(self, cluster: str, node: str) -> Mapping[str, DiskSnapshot]:
+        """Of ``snapshots`` those of one node's disk."""
 
     def isos(self) -> Isos:
         """name -> ISO."""
@@ -158,6 +168,9 @@ class Store(Protocol):
 
     def remove_disk(self, disk: Disk) -> None:
         """Remove a disk with all generations.  As for ``grow_disk``; besides, it has no snapshot."""
+
+    def tidy(self, cluster: str) -> None:
+        """Take away what disks of this cluster have left, if none is there now.  For after any number of them, without the lock."""
 
     def take_snapshot(self, disk: Disk, name: str, settled: Settled = nullcontext) -> DiskSnapshot:
         """Keep the disk's newest generation under a name.  VcError ``conflict`` when it has one of that name."""

@@ -54,11 +54,21 @@ class Zfs:
             self._must(["mount", self._name(child)], f"mounting {self._name(child)}")
         return place
 
-    def marked(self, properties: Sequence[str]) -> list[tuple[str, str, str]]:
-        """(child or snapshot, property, value) of everything that has one of these user properties itself, in one call."""
-        argv = ["get", "-Hpr", "-s", "local", "-o", "name,property,value", ",".join(properties), self.dataset]
+    def marked(self, properties: Sequence[str], child: str = "") -> list[tuple[str, str, str]]:
+        """(child or snapshot, property, value) of everything that has one of these user properties itself, in one call.
+
+        With a child only that and what is below it, nothing where there is no such child.
+        """
+        where, tried = self._name(child) if child else self.dataset, "reading the store"
+        done = self._run(["get", "-Hpr", "-s", "local", "-o", "name,property,value", ",".join(properties), where])
+        if child and done.status and "does not exist" in done.err:
+            # Of what is in a pool that is away the same is said.
+            self._must(["list", "-H", "-o", "name", self.dataset], tried)
+            return []
+        if done.status:
+            raise VcError("backend", self.dataset, tried, done.last_line, _REMEDY)
         found = []
-        for line in self._must(argv, "reading the store").splitlines():
+        for line in done.out.splitlines():
             name, key, value = line.split("\t", 2)
             found.append((name[len(self.dataset) + 1 :], key, value))
         return found

@@ -6,7 +6,7 @@ Below the dataset (what a user property says of something is set in the same ste
 
     goldens/<name>@r<N>                 a revision; the head is empty but while one is imported
     disks/<cluster>/<node>@gen<N>       a node's disk, cloned from a revision; never mounted
-    snapshots/<cluster>:<node>:<name>   a clone of a generation, which keeps it; never mounted
+    snapshots/<cluster>:<node>/<name>   a clone of a generation, which keeps it; never mounted
     views/<kind>:...                    a read-only clone for the target daemon: zfs-fuse has no ``.zfs/snapshot``
     trash/...                           what is being removed
     isos                                a directory of the dataset itself
@@ -21,7 +21,7 @@ import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from .. import filelock
 from ..command import Commands
@@ -49,8 +49,26 @@ class ZfsStore:
         self._zfs = Zfs(commands, dataset)
 
     def goldens(self) -> Goldens:
+        return self._goldens()
+
+    def disks(self) -> Disks:
+        return self._disks()
+
+    def snapshots(self) -> Snapshots:
+        return self._snapshots()
+
+    def revisions(self, name: str) -> Mapping[int, Golden]:
+        return self._goldens(f"goldens/{name}").get(name, {})
+
+    def disk(self, cluster: str, node: str) -> Optional[Disk]:
+        return self._disks(f"disks/{cluster}/{node}").get(cluster, {}).get(node)
+
+    def snapshots_of(self, cluster: str, node: str) -> Mapping[str, DiskSnapshot]:
+        return self._snapshots(_snapshots_of(cluster, node)).get(cluster, {}).get(node, {})
+
+    def _goldens(self, below: str = "") -> Goldens:
         found: dict[str, dict[int, Golden]] = {}
-        for place, _key, value in self._zfs.marked([_GOLDEN]):
+        for place, _key, value in self._zfs.marked([_GOLDEN], below):
             with _reading(place):
                 golden = Golden.from_dict(durable.decode(value, place))
                 if place != f"goldens/{golden.ref}":
@@ -58,10 +76,10 @@ class ZfsStore:
             found.setdefault(golden.name, {})[golden.revision] = golden
         return found
 
-    def disks(self) -> Disks:
+    def _disks(self, below: str = "") -> Disks:
         found: dict[str, dict[str, Disk]] = {}
         newest: dict[str, int] = {}
-        marks = self._zfs.marked([_DISK, _GENERATION])
+        marks = self._zfs.marked([_DISK, _GENERATION], below)
         for place, key, value in marks:
             if key == _GENERATION:
                 with _reading(place):
@@ -78,11 +96,12 @@ class ZfsStore:
                 found.setdefault(cluster, {})[node] = disk
         return found
 
-    def snapshots(self) -> Snapshots:
+    def _snapshots(self, below: str = "") -> Snapshots:
         found: dict[str, dict[str, dict[str, DiskSnapshot]]] = {}
-        for place, _key, value in self._zfs.marked([_SNAPSHOT]):
+        for place, _key, value in self._zfs.marked([_SNAPSHOT], below):
             with _reading(place):
-                cluster, node, name = place.partition("/")[2].split(":")
+                _top, disk, name = place.split("/")
+                cluster, node = disk.split(":")
                 data = durable.decode(value, place)
                 image = str(names.image_ref(data["image"]))
                 snapshot = DiskSnapshot(cluster, node, name, int(data["generation"]), int(data["disk_mib"]), image)
@@ -143,28 +162,33 @@ class ZfsStore:
         return grown
 
     def remove_disk(self, disk: Disk) -> None:
-        for view in self._zfs.children("views"):
-            if view.startswith(_views_of(disk)):
-                self._zfs.destroy(view)
+        for place, _key, _value in self._zfs.marked([_GENERATION], _head(disk)):
+            self._zfs.destroy(f"{_views_of(disk)}{place.partition('@')[2]}")
         self._zfs.create("trash")
         # One step, before its generations go one by one: an older one must not pass for the newest.
         self._zfs.rename(_head(disk), f"trash/{secrets.token_hex(8)}")
         for gone in self._zfs.children("trash"):
             self._zfs.destroy(gone, recursive=True)
-        with contextlib.suppress(VcError):
-            self._zfs.destroy(f"disks/{disk.cluster}")
+
+    def tidy(self, cluster: str) -> None:
+        with contextlib.suppress(VcError, OSError):
+            # ZFS would refuse it, one child after the other.
+            if not self._zfs.children(f"disks/{cluster}"):
+                with self._alone(cluster):
+                    self._zfs.destroy(f"disks/{cluster}")
 
     def take_snapshot(self, disk: Disk, name: str, settled: Settled = contextlib.nullcontext) -> DiskSnapshot:
         kept = DiskSnapshot(disk.cluster, disk.node, name, disk.generation, disk.disk_mib, disk.image)
         about = _encoded({"generation": kept.generation, "disk_mib": kept.disk_mib, "image": kept.image}, kept.item)
-        self._zfs.create("snapshots")
         with settled():
+            self._zfs.create(_snapshots_of(disk.cluster, disk.node))
             if not self._zfs.clone(f"{_head(disk)}@gen{disk.generation}", _kept(kept), {"canmount": "off", _SNAPSHOT: about}):
                 raise _made_already(kept.item)
         return kept
 
     def remove_snapshot(self, snapshot: DiskSnapshot) -> None:
         self._zfs.destroy(_kept(snapshot))
+        self._drop_head(_snapshots_of(snapshot.cluster, snapshot.node))
 
     def import_iso(self, name: str, source: str, sha256: str) -> Iso:
         return self._isos().take(name, source, sha256)
@@ -190,7 +214,7 @@ class ZfsStore:
         return golden
 
     def _drop_head(self, head: str) -> None:
-        """Remove a head without revisions; ZFS refuses that while there are any."""
+        """Remove what revisions or snapshots of one thing are kept in; ZFS refuses that while there are any."""
         with contextlib.suppress(VcError):
             self._zfs.destroy(head)
 
@@ -267,7 +291,11 @@ def _head(disk: Disk) -> str:
 
 
 def _kept(snapshot: DiskSnapshot) -> str:
-    return f"snapshots/{snapshot.cluster}:{snapshot.node}:{snapshot.name}"
+    return f"{_snapshots_of(snapshot.cluster, snapshot.node)}/{snapshot.name}"
+
+
+def _snapshots_of(cluster: str, node: str) -> str:
+    return f"snapshots/{cluster}:{node}"
 
 
 def _view_of_golden(golden: Golden) -> str:

@@ -25,7 +25,6 @@ from ansible_collections.hpc.virtual_cluster.plugins.module_utils.vault import s
 from tests.unit.apart import needs_root
 from tests.unit.hostile import every_hostile
 from tests.unit.refusal import refused
-from tests.unit.steps import is_linear
 from tests.unit.vault.site import MIB, Site, before_the_first_copy, caller, definition
 
 
@@ -444,17 +443,6 @@ def test_duplicates_are_named_by_place() -> None:
     assert "disks[1]" in refused("duplicate", images.parse_disks, [disk("a"), disk("a", size="1GiB")]).item
     assert "snapshots[1]" in refused("duplicate", snapshots.parse_snapshots, [snapshot("a"), snapshot("a", state="absent")]).item
     assert "isos[1]" in refused("duplicate", isos.parse_isos, [iso("a", "/a"), iso("a", "/b")]).item
-
-
-def test_many_items_are_read_one_by_one() -> None:
-    """Each of them is looked at once, not beside all that came before it."""
-    for parse, item in (
-        (images.parse_disks, lambda number: disk(f"n{number}")),
-        (snapshots.parse_snapshots, lambda number: snapshot(f"s{number}")),
-        (isos.parse_isos, lambda number: iso(f"i{number}", "/a")),
-        (images.parse_goldens, lambda number: golden(source="/a", revision=number + 1, access=["all"])),
-    ):
-        assert is_linear(lambda number, item=item: [item(place) for place in range(number)], parse)
 
 
 @every_hostile

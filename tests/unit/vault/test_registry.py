@@ -171,6 +171,27 @@ def test_a_plan_on_a_stale_picture_is_not_written(site: Site) -> None:
     assert site.content() == before
 
 
+def test_who_watches_the_registry_sees_every_change(tmp_path: Path) -> None:
+    """And what did not change is not read again."""
+    site = Site(tmp_path)
+    with site.registry.watched() as look:
+        assert look().clusters == {}
+        # The numbers of files that are gone are given to new ones.
+        for number in range(20):
+            site.registry.drop(f"vc{number % 2}", epoch_floor=number)
+            site.fill() if not number else site.define(definition(f"vc{number % 2}"))
+            assert look() == site.registry.read()
+            assert look() is look()
+        written = site.root / "registry" / "registry.json"
+        written.write_text(written.read_text() + "\n")
+        before = look()
+        written.write_text("damaged")
+        refused("backend", look)
+        written.unlink()
+        assert look().clusters == {} != before.clusters
+    assert not [fd for fd in Path("/proc/self/fd").iterdir() if "registry.json" in os.path.realpath(fd)]
+
+
 def test_a_newer_registry_is_refused(site: Site) -> None:
     path = site.root / "registry" / "registry.json"
     path.write_text(path.read_text().replace('"schema": 1', '"schema": 2'))

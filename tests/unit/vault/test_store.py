@@ -149,7 +149,10 @@ def test_disks_are_clones_that_grow(any_site: Site) -> None:
     assert store.make_disk("vc1", "disk1", golden, 0).disk_mib == 2
     store.remove_disk(grown)
     assert list(store.disks()["vc1"]) == ["disk1"]
+    store.tidy("vc1")
+    assert list(store.disks()["vc1"]) == ["disk1"]
     store.remove_disk(store.disks()["vc1"]["disk1"])
+    store.tidy("vc1")
     assert store.disks() == {}
     assert left_behind(any_site) == []
     store.remove_golden(golden)
@@ -172,6 +175,22 @@ def test_generations(any_site: Site) -> None:
     store.remove_disk(grown)
     assert store.disks() == {}
     assert left_behind(any_site) == []
+
+
+def test_one_is_read_as_all_are(any_site: Site) -> None:
+    store = any_site.store
+    golden = find_golden(store.goldens(), "debian12", "testing")
+    disks = [store.make_disk("vc1", node, golden, 0) for node in ("disk0", "disk1")]
+    for disk in disks:
+        for name in ("one", "two"):
+            store.take_snapshot(disk, name)
+    next_generation(any_site, "disk0", b"brought home")
+    assert store.revisions("debian12") == store.goldens()["debian12"]
+    for node in ("disk0", "disk1"):
+        assert store.disk("vc1", node) == store.disks()["vc1"][node]
+        assert store.snapshots_of("vc1", node) == store.snapshots()["vc1"][node]
+    assert store.revisions("nosuch") == store.snapshots_of("vc1", "disk") == store.snapshots_of("vc2", "disk0") == {}
+    assert store.disk("vc1", "disk") is store.disk("vc2", "disk0") is None
 
 
 def test_snapshots_keep_a_generation(any_site: Site) -> None:

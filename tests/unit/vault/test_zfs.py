@@ -108,6 +108,9 @@ def test_a_store_that_is_not_there_is_not_an_empty_one(zfs: Site) -> None:
         store = ZfsStore(zfs.commands, dataset)
         for look in (store.goldens, store.disks, store.snapshots, store.isos):
             assert "does not exist" in refused("backend", look).detail
+        assert "does not exist" in refused("backend", store.revisions, "debian12").detail
+        for one in (store.disk, store.snapshots_of):
+            assert "does not exist" in refused("backend", one, "vc1", "disk0").detail
     zfs_says(zfs, "unmount", "-f", zfs.dataset)
     assert "not mounted" in refused("backend", ZfsStore(zfs.commands, zfs.dataset).isos).detail
 
