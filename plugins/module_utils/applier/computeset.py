@@ -7,11 +7,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Optional
 
 from ..command import Commands
 from ..model.errors import VcError
 from ..model.names import own_cluster, shown
+from ..model.states import SetState
 from ..planner import computeset as planner
 from ..planner.plan import Action, Done, ItemPlan, Plan
 from ..planner.wish import read_options
@@ -75,8 +77,8 @@ class ComputesetActions:
 
     def answer(self, plan: Plan, predicted: bool) -> tuple[dict[str, Any], Optional[VcError]]:
         """The set as it has become, or as it would, and why that is not what was asked for, if so."""
-        if predicted and plan.actions:
-            return self._predicted(plan.items[0]), None
+        if predicted and not plan.errors:
+            return self._foretold(plan), None
         wait = self.options["wait"] and not predicted
         if self.wish.started or plan.errors:
             seen, error = self._started(wait)
@@ -84,6 +86,19 @@ class ComputesetActions:
         seen, error = self._stopped(wait)
         # How its last job ended is no state of a set that has to be absent, and was not known beforehand.
         return self._described(None if seen is not None and seen.ended is not None else seen), error
+
+    def _foretold(self, plan: Plan) -> dict[str, Any]:
+        """The set as a run would leave it: one that there is already, after the same wait."""
+        if any(action.verb != "set_walltime" for action in plan.actions):
+            return self._predicted(plan.items[0])
+        if not self.wish.started:
+            going = [] if self.options["wait"] else [watch.view(self.commands, job_id, (), False) for job_id in self.decision.after]
+            left = [replace(seen, state=SetState.STOPPING) for seen in going if seen.ended is None]
+            return self._described(left[-1] if left else None)
+        seen = watch.view(self.commands, self.decision.jobs[0].job_id, self.decision.nodes)
+        for action in plan.actions:
+            seen = watch.with_walltime(seen, action.details["walltime_seconds"])
+        return self._described(watch.awaited(seen) if self.options["wait"] else seen)
 
     def _started(self, wait: bool) -> tuple[Optional[watch.View], Optional[VcError]]:
         if self.job_id is None:

@@ -68,8 +68,10 @@ class PowerActions:
             machines.update(seen)
         elif not plan.errors:
             touched = {str(action.details["node"]) for action in plan.actions} - set(self._failed)
+            # A run that waits sees through as well what is under way already.
+            moving = {name for name, machine in machines.items() if self._wish.waits and predicted(self._wish, machine) != machine.state}
             machines = {
-                name: replace(machine, state=predicted(self._wish, machine), msg="") if name in touched else machine
+                name: replace(machine, state=predicted(self._wish, machine), msg="") if name in touched | moving else machine
                 for name, machine in machines.items()
             }
         nodes = {node.name: machines.get(node.name, Machine()).to_dict() for node in self._wish.nodes}

@@ -24,6 +24,7 @@ TOLD_SECONDS = 20.0
 _ENDED = {"COMPLETED": SetState.COMPLETED, "TIMEOUT": SetState.TIMEOUT, "DEADLINE": SetState.TIMEOUT, "CANCELLED": SetState.CANCELLED}
 _SETTLED = frozenset({NodeState.RUNNING, NodeState.SUSPENDED, NodeState.OFF, NodeState.CRASHED})
 _RUNNING = frozenset({NodeState.RUNNING, NodeState.SUSPENDED})
+_STUCK = frozenset({NodeState.OFF, NodeState.CRASHED, NodeState.STOPPING, NodeState.FLUSHING})
 _LEAVING = frozenset({NodeState.STOPPING, NodeState.FLUSHING, NodeState.OFF})
 
 # Reasons that no waiting cures.
@@ -139,6 +140,25 @@ def until_running(
             return seen, error
         clock.sleep(min(pause, max(0.0, deadline - clock.now())))
     raise AssertionError("unreachable")
+
+
+def with_walltime(seen: View, seconds: int) -> View:
+    """The same set with this walltime."""
+    job = seen.job
+    if job is None:
+        return seen
+    end_time = job.end_time + seconds - (job.time_limit_seconds or 0) if job.end_time else 0
+    return replace(seen, job=replace(job, time_limit_seconds=seconds, end_time=end_time))
+
+
+def awaited(seen: View) -> View:
+    """What ``until_running`` would return of it, if all goes well; what no waiting cures stays as it is."""
+    hopeless = seen.state == SetState.PENDING and seen.job is not None and _is_hopeless(seen.job.reason)
+    stuck = any(guest.state in _STUCK for guest in seen.guests.values())
+    if seen.state not in (SetState.PENDING, SetState.STARTING) or hopeless or stuck:
+        return seen
+    guests = {name: guest if guest.state in _RUNNING else Guest(str(NodeState.RUNNING), guest.host) for name, guest in seen.guests.items()}
+    return replace(seen, state=SetState.RUNNING, guests=guests, problem="", job=seen.job and replace(seen.job, reason=""))
 
 
 def until_gone(

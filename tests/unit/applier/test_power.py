@@ -29,7 +29,7 @@ class Site(Commands):
         super().__init__()
         self.user = user
         self.sets = {7 + place: nodes for place, nodes in enumerate(sets)}
-        self.stubborn, self.silent = set(stubborn), set[str]()
+        self.stubborn, self.silent, self.rising = set(stubborn), set[str](), set[str]()
         self.nodes: dict[str, Node] = {name: node("running") for nodes in sets for name in expand(nodes)}
         self.ran: list[list[str]] = []
 
@@ -56,6 +56,8 @@ class Site(Commands):
         asked = self.nodes[name]["asked"]
         if name in self.stubborn and asked in ("shutdown", "reboot"):
             self.nodes[name] = node("running", failed="the guest did not react")
+        elif name in self.rising:
+            self.nodes[name] = node("running")
         elif asked:
             self.nodes[name] = node("off" if asked in ("off", "shutdown") else "running")
 
@@ -164,6 +166,29 @@ def test_what_is_foretold_is_what_is_answered(wanted: str, wait: bool, state: st
     foretold = actions.answer(plan, True)
     assert actions.apply(plan.actions, lambda _action: None) == {} if plan.actions else True
     assert actions.answer(plan, False) == foretold
+
+
+@pytest.mark.parametrize(
+    ("wanted", "state", "asked", "becomes"),
+    [
+        ("powered_on", "booting", "", "running"),
+        ("powered_on", "preparing", "", "running"),
+        ("powered_on", "off", "on", "running"),
+        ("shutdown", "stopping", "shutdown", "off"),
+    ],
+)
+def test_what_is_only_waited_for_is_foretold_as_well(wanted: str, state: str, asked: str, becomes: str) -> None:
+    for wait in (True, False):
+        site = Site("compute[0-1]")
+        site.rising = {"compute1"} if wait and not asked else set()
+        site.nodes["compute0"] = node("off" if wanted == "shutdown" else "running")
+        site.nodes["compute1"] = {**node(state), "asked": asked}
+        actions = power(site, "compute[0-1]", wanted, wait=wait)
+        plan = actions.plan()
+        assert (plan.actions, plan.errors) == ([], [])
+        foretold = actions.answer(plan, True)
+        assert foretold[0]["compute1"]["state"] == (becomes if wait else state)
+        assert actions.answer(plan, False) == foretold
 
 
 def test_only_the_owner_reaches_the_agents() -> None:
