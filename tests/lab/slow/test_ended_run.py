@@ -17,7 +17,16 @@ def test_what_an_ended_run_had_only_written_is_put_in_force_by_the_next() -> Non
     """As if each role had been ended between its files and what makes the host go by them."""
     settings = "/etc/hpc-virtual-cluster"
     places = {"overlay_host": "hv1", "frontend_host": "fe1", "vault": "nas", "gate": "head"}
-    daemons = {("nas", "tgt.service"): "ActiveEnter", ("nas", "ssh.service"): "StateChange", ("head", "ssh.service"): "StateChange"}
+    notes = [(host, f"{settings}/{role}.in-force") for role, host in {**places, "hypervisor": "hv1"}.items()]
+    notes += [("head", "/etc/slurm/slurm_controller_controller.in-force"), ("hv1", "/etc/slurm/slurm_controller_compute.in-force")]
+    daemons = {
+        ("nas", "tgt.service"): "ActiveEnter",
+        ("nas", "ssh.service"): "StateChange",
+        ("head", "ssh.service"): "StateChange",
+        ("head", "slurmctld.service"): "ActiveEnter",
+        ("hv1", "slurmd.service"): "ActiveEnter",
+        ("hv1", "vc-host.socket"): "ActiveEnter",
+    }
 
     def since() -> list[str]:
         asked = [(host, unit, f"--property={moment}TimestampMonotonic") for (host, unit), moment in daemons.items()]
@@ -30,9 +39,9 @@ def test_what_an_ended_run_had_only_written_is_put_in_force_by_the_next() -> Non
     on("fe1", "virsh", "-q", "nwfilter-define", "/dev/stdin", stdin=older)
     assert on("fe1", "virsh", "nwfilter-dumpxml", "vc-public") != rules
     on("hv1", "nft", "delete", "element", "inet", "vc_underlay", "peers", "{ 10.88.0.22 }")
-    for role, host in places.items():
-        on(host, "tee", f"{settings}/{role}.in-force", stdin="of an older release")
-    only = ["--limit", ",".join(places.values()), "--tags", "network,frontend,vault,gate"]
+    for host, note in notes:
+        on(host, "tee", note, stdin="of an older release")
+    only = ["--limit", ",".join(places.values()), "--tags", "network,frontend,vault,gate,hypervisor,slurm"]
     assert changes(play("site.yml", *only).stdout)
     assert "10.88.0.22" in on("hv1", "nft", "list", "set", "inet", "vc_underlay", "peers")
     assert on("fe1", "virsh", "nwfilter-dumpxml", "vc-public") == rules
