@@ -27,10 +27,15 @@ show) printf 'LoadState=loaded\\nActiveState=active\\nSubState=running\\nUnitFil
 restart) if [ -e {place}/ended ]; then exit 1; fi; echo "$2" >> {place}/restarted ;;
 esac
 """
+IP = """#!/bin/sh
+if [ "$1" = -json ]; then cat {place}/links.json; else echo "$*" >> {place}/links; fi
+"""
 PROGRAMS = {
     "systemctl": SYSTEMCTL,
     "systemd-tmpfiles": "#!/bin/sh\n",
     "sacctmgr": "#!/bin/sh\necho 'cluster|root|'\n",
+    "ip": IP,
+    "virsh": "#!/bin/sh\necho ' 1 vc-public'\n",
 }
 FACTS = {"gather_facts": True, "gather_subset": ["!all", "min"]}
 
@@ -54,6 +59,13 @@ def slurm(place: Path) -> dict[str, Any]:
 def hypervisor(place: Path) -> dict[str, Any]:
     paths = {name: str(place / name) for name in ("units", "tmpfiles", "in_force", "programs")}
     return {"hypervisor_paths": paths}
+
+
+def frontend_host(place: Path) -> dict[str, Any]:
+    names = ("units", "tmpfiles", "in_force", "public_port", "configuration", "frontends")
+    (place / "configuration").mkdir()
+    paths = {**{name: str(place / name) for name in names}, "systemctl": "systemctl", "ip": "ip", "sysctl": "sysctl"}
+    return {"frontend_host_paths": paths, "frontend_host_public_interface": "eth2"}
 
 
 def bare(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -125,6 +137,27 @@ def test_a_hypervisor_s_units_are_the_written_ones(tmp_path: Path) -> None:
     assert site.run()[1] == every
     site.run(ended=True, hypervisor_flush_retry_seconds=16)
     assert site.finished() == every
+
+
+def test_a_bridge_that_gets_another_interface_does_not_keep_the_former(tmp_path: Path) -> None:
+    def links(port: str) -> None:
+        """The host's, with this one in the bridge, and one that somebody else has put there."""
+        masters = {"eth2": "", "eth3": "", "site0": "br-public", port: "br-public"}
+        listed = [{"ifname": name, "flags": ["UP"], **({"master": master} if master else {})} for name, master in masters.items()]
+        (tmp_path / "links.json").write_text(json.dumps(listed))
+
+    site, told = Site(tmp_path, "frontend_host", frontend_host(tmp_path)), tmp_path / "links"
+    links("eth2")
+    site.run()
+    assert not told.exists()
+    site.run(ended=True, frontend_host_public_interface="eth3")
+    told.unlink(missing_ok=True)
+    assert site.run("--check")[1] == set()
+    assert not told.exists()
+    assert "vc-public.service" in site.run()[1]
+    assert told.read_text() == "link set dev eth2 nomaster\n"
+    links("eth3")
+    assert site.run() == (0, set())
 
 
 @pytest.mark.parametrize("role", ["slurm_controller", "hypervisor"])
