@@ -92,9 +92,7 @@ class ComputesetActions:
         if any(action.verb != "set_walltime" for action in plan.actions):
             return self._predicted(plan.items[0])
         if not self.wish.started:
-            going = [] if self.options["wait"] else [watch.view(self.commands, job_id, (), False) for job_id in self.decision.after]
-            left = [replace(seen, state=SetState.STOPPING) for seen in going if seen.ended is None]
-            return self._described(left[-1] if left else None)
+            return self._described(None if self.options["wait"] else self._going())
         seen = watch.view(self.commands, self.decision.jobs[0].job_id, self.decision.nodes)
         for action in plan.actions:
             seen = watch.with_walltime(seen, action.details["walltime_seconds"])
@@ -112,15 +110,21 @@ class ComputesetActions:
         )
 
     def _stopped(self, wait: bool) -> tuple[Optional[watch.View], Optional[VcError]]:
-        job_ids = [*(job.job_id for job in self.decision.jobs), *self.decision.after]
+        job_ids = [job.job_id for job in self.decision.jobs]
         if wait:
-            cancel = self.options["on_timeout"] == "cancel"
-            return watch.until_gone(self.commands, self.wish.item, job_ids, self.decision.nodes, self.options["wait_timeout"], cancel)
-        seen, failure = None, None
+            cancel, left = self.options["on_timeout"] == "cancel", [*job_ids, *self.decision.after]
+            return watch.until_gone(self.commands, self.wish.item, left, self.decision.nodes, self.options["wait_timeout"], cancel)
+        seen, failure = self._going(), None
         for job_id in job_ids:
             seen, error = watch.until_told(self.commands, self.wish.item, job_id, self.decision.nodes)
             failure = failure or error
         return seen, failure
+
+    def _going(self) -> Optional[watch.View]:
+        """The last job of the set that had been told to stop before and is not over, if any."""
+        seen = [watch.view(self.commands, job_id, (), ask_agents=False) for job_id in self.decision.after]
+        left = [replace(view, state=SetState.STOPPING) for view in seen if view.ended is None]
+        return left[-1] if left else None
 
     def _request(self) -> submit.Request:
         wish, nodes = self.wish, self.decision.nodes

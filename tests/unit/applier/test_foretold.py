@@ -24,7 +24,7 @@ class Queue(Commands):
 
     def __init__(self, state: str, guest: str = "running", reason: str = "None") -> None:
         super().__init__()
-        self.state, self.guest, self.reason, self.limit = state, guest, reason, "1:00:00"
+        self.state, self.guest, self.reason, self.limit, self.first = state, guest, reason, "1:00:00", "running"
 
     def run(self, argv: Sequence[str], stdin: str = "", timeout: float = 120.0, holding: Sequence[int] = ()) -> Result:
         hosts = "" if self.state == PENDING else "hv1"
@@ -36,9 +36,8 @@ class Queue(Commands):
             line = f"7|{self.state}|{self.reason}|{hosts}|{self.limit}|{self.limit}|labuser|physics|{hosts}|vc-vc1-sim\n"
             return Result(1, "", "slurm_load_jobs error: Invalid job id specified") if self.state == GONE else Result(0, line, "")
         if argv[0] == "srun":
-            return Result(
-                0, json.dumps({"host": "hv1", "nodes": {"compute0": {"state": "running"}, "compute1": {"state": self.guest}}}), ""
-            )
+            nodes = {"compute0": {"state": self.first}, "compute1": {"state": self.guest}}
+            return Result(0, json.dumps({"host": "hv1", "nodes": nodes}), "")
         if argv[0] == "sacct":
             return Result(0, "7|COMPLETED|0:0\n", "")
         assert argv[:3] == ["scontrol", "update", "JobId=7"]
@@ -105,3 +104,14 @@ def test_a_running_set_with_another_walltime_is_told_as_one() -> None:
     seen, _error = computeset.answer(computeset.plan(), True)
     assert (seen["state"], seen["walltime_seconds"], seen["nodes"]["compute0"]["host"]) == ("running", 1800, "hv1")
     assert 1790 <= seen["remaining_seconds"] <= 1800
+
+
+def test_a_set_whose_agents_are_stopping_is_not_asked_again() -> None:
+    """To Slurm its job runs."""
+    queue = Queue(RUNNING, "stopping")
+    queue.first = "stopping"
+    computeset = ComputesetActions(queue, {**options(), "state": "absent", "nodes": None, "wait": False}, "labuser", "/home/labuser")
+    plan = computeset.plan()
+    assert not plan.actions
+    seen, error = computeset.answer(plan, False)
+    assert (seen["state"], error) == ("stopping", None)
