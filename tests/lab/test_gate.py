@@ -52,7 +52,7 @@ def code(answer: dict[str, Any]) -> str:
 def as_it_is() -> list[str]:
     """What verbs can change: its jobs, the QEMUs of its computes, its frontend's domain.  What was started anew has another number."""
     jobs = [line for line in on("head", "squeue", "-h", "-a", "-o", "%i %T %l %k").splitlines() if f'"vc":"{NAME}"' in line]
-    places = " ".join(f"/run/vc/job/{line.split()[0]}/x/libvirt/qemu/run/*.pid" for line in jobs)
+    places = " ".join(f"/run/vc/job/{line.split()[0]}/x/libvirt/qemu/run/compute*.pid" for line in jobs)
     guests = [line for host in ("hv1", "hv2") for line in attempt(host, "sh", "-c", f"grep -sH . {places}").stdout.splitlines()]
     domains = [line for line in on("fe1", "virsh", "-q", "list", "--all").splitlines() if f"{NAME}.frontend" in line.split()]
     return [*sorted(jobs), *sorted(guests), *domains]
