@@ -305,7 +305,7 @@ def claim(comment: Any, job_id: int, restart_count: int) -> Optional[Claim]:
 
 def _vms(data: Mapping[str, Any]) -> dict[str, Any]:
     numbers = {key: data[key] for key in ("cpus", "memory_mib")}
-    if not all(type(number) is int and number > 0 for number in numbers.values()):
+    if not all(isinstance(number, int) and not isinstance(number, bool) and number > 0 for number in numbers.values()):
         raise ValueError("cpus or memory_mib")
     return {"vms": _matching(_MACHINES, data["vms"]), **numbers}
 

@@ -121,7 +121,7 @@ def test_a_caller_gives_up_when_no_wait_can_be_the_reason(monkeypatch: pytest.Mo
     limits: list[float] = []
 
     class Helper:
-        def __enter__(self) -> Helper:
+        def __enter__(self) -> Any:
             return self
 
         def __exit__(self, *_how: object) -> None:

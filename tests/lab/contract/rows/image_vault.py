@@ -222,7 +222,9 @@ NOT_THERE = {"isos": [{"name": "contract.iso", "state": "absent"}], "vault_root"
 
 @contextlib.contextmanager
 def another_vault() -> Iterator[Names]:
-    with sources() as names, vaults.another("image_vault", THERE, NOT_THERE):
+    with contextlib.ExitStack() as ends:
+        names = ends.enter_context(sources())
+        ends.enter_context(vaults.another("image_vault", THERE, NOT_THERE))
         yield names
 
 
