@@ -66,3 +66,13 @@ def test_a_name_that_slips_in_is_seen() -> None:
         "/etc/slurm/slurm.conf",
         "slurmd.service",
     ]
+
+
+@pytest.mark.parametrize("role", ["slurm_controller", "hypervisor"])
+def test_nothing_but_what_is_noted_says_what_is_restarted(role: str) -> None:
+    """So that no daemon of these roles is left with what it was started by: tests/lab/slow/test_in_force.py."""
+    written = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted((ROLES / role / "tasks").glob("*.yml"))]
+    units = [task["ansible.builtin.systemd_service"] for tasks in written for task in tasks if "ansible.builtin.systemd_service" in task]
+    states = [unit.get("state") for unit in units]
+    assert states
+    assert all(state is None or re.fullmatch(r"\{\{ 'started' if \w+_is_in_force else 'restarted' \}\}", state) for state in states), states

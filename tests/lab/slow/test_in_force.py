@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a run of a role had only written when it was ended is put in force by the next one, and check mode says so.
 
-The roles are the real ones, without what needs root or a package; systemd is a script that writes down what it is told.
+The roles are the real ones, without what needs root or a package; systemd is a script that writes down what it is told, so that a
+run can be ended at any of its daemons.  On real ones: test_ended_run.py.  `tests/static/test_roles.py` holds that no daemon is left out.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from tests.static.checker import BIN, ROOT, environment
@@ -158,16 +158,3 @@ def test_a_bridge_that_gets_another_interface_does_not_keep_the_former(tmp_path:
     assert told.read_text() == "link set dev eth2 nomaster\n"
     links("eth3")
     assert site.run() == (0, set())
-
-
-@pytest.mark.parametrize("role", ["slurm_controller", "hypervisor"])
-def test_nothing_but_what_is_noted_says_what_is_restarted(role: str) -> None:
-    """So that no daemon of these roles is left out above."""
-    written = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted((ROOT / "roles" / role / "tasks").glob("*.yml"))]
-    states = [task["ansible.builtin.systemd_service"].get("state") for tasks in written for task in tasks if is_unit(task)]
-    assert states
-    assert all(state is None or re.fullmatch(r"\{\{ 'started' if \w+_is_in_force else 'restarted' \}\}", state) for state in states), states
-
-
-def is_unit(task: Mapping[str, Any]) -> bool:
-    return "ansible.builtin.systemd_service" in task
