@@ -10,7 +10,9 @@ import re
 import stat
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -171,23 +173,32 @@ time.sleep(60)
 """
 _TUN = """
 import fcntl, os, struct, sys, time
-handle = os.open(sys.argv[2] + "/tun", os.O_RDWR)
+handle = os.open(sys.argv[3] + "/tun", os.O_RDWR)
 fcntl.ioctl(handle, 0x400454CA, struct.pack("16sH22x", b"\\xff\\xfe", 0x1002))
 print("held", flush=True)
 time.sleep(60)
 """
 
 
+@pytest.fixture
+def devices() -> Iterator[Path]:
+    """A directory where device nodes can be opened; /tmp may be mounted so that they cannot."""
+    with tempfile.TemporaryDirectory(prefix="vc-proof-", dir="/dev") as place:
+        Path(place).chmod(0o755)
+        yield Path(place)
+
+
 @needs_root
 @pytest.mark.parametrize("program", [_MAPS, _MOUNTS, _TUN], ids=["mapped file", "mount", "interface"])
-def test_what_a_process_uses_may_have_any_name(disk: Path, program: str) -> None:
+def test_what_a_process_uses_may_have_any_name(disk: Path, program: str, devices: Path) -> None:
     elsewhere = disk.parent.parent / "elsewhere"
     elsewhere.mkdir()
     os.chown(elsewhere, USER, -1)
     # Everybody may open it where udev runs.
-    os.mknod(elsewhere / "tun", stat.S_IFCHR, os.stat("/dev/net/tun").st_rdev)
-    os.chmod(elsewhere / "tun", 0o666)
-    argv = ["unshare", "--user", "--map-root-user", "--mount", "--net", "/usr/bin/python3", "-c", program, str(disk), str(elsewhere)]
+    os.mknod(devices / "tun", stat.S_IFCHR, os.stat("/dev/net/tun").st_rdev)
+    os.chmod(devices / "tun", 0o666)
+    python = ["/usr/bin/python3", "-c", program, str(disk), str(elsewhere), str(devices)]
+    argv = ["unshare", "--user", "--map-root-user", "--mount", "--net", *python]
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd="/", user=USER)
     try:
         assert process.stdout is not None
