@@ -59,6 +59,8 @@ def fresh(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
     machine.put(found.machine, bundle, "/root/head.bundle")
     if certificates := os.environ.get("PIP_CERT"):
         machine.put(found.machine, pathlib.Path(certificates), CERTIFICATES)
+        # ansible-test hands no variables of pip's on.
+        assert found.run(f"printf '[global]\\ncert = {CERTIFICATES}\\n' > /etc/pip.conf") == 0
     assert found.run("git clone -q /root/head.bundle /root/virtual_cluster") == 0
     yield found
     if not request.session.testsfailed:
