@@ -96,3 +96,12 @@ def test_the_probe_says_tcg_at_once_where_there_is_no_device() -> None:
     assert json.loads(on("hv1", "cat", "/etc/hpc-virtual-cluster/host.json"))["accelerator"] == "tcg"
     found = json.loads(on("hv1", "/usr/lib/hpc-virtual-cluster/bin/vc-probe"))
     assert (found["accelerator"], found["changed"]) == ("tcg", False)
+
+
+@pytest.mark.usefixtures("demo")
+def test_programs_are_compiled_where_they_are() -> None:
+    """Else each start compiles all that it imports."""
+    for host in ("nas", "fe1", "hv1"):
+        sources, compiled = (on(host, "find", "/usr/lib/hpc-virtual-cluster", "-name", name).split() for name in ("*.py", "*.pyc"))
+        assert sources
+        assert len(compiled) == len(sources)
