@@ -9,21 +9,16 @@ from typing import Any
 
 import pytest
 
-from tests.lab import in_process
-from tests.lab.guest import ssh
+from tests.lab import in_process, vault
 from tests.lab.host import LAB, attempt, finished, on
 from tests.lab.virtual_cluster import awaited
 
 HOST, CLUSTER, DOMAIN, TAP = "fe1", "vc1", "vc1.frontend", "t002711n0"
-_BOOT_SECONDS = 180
 
 
 @pytest.fixture(scope="module")
 def cluster(demo: None) -> dict[str, Any]:
-    """The resolved cluster, as the registry has it."""
-    known = json.loads(on("nas", "/usr/lib/hpc-virtual-cluster/bin/vc-vault", "status", "--cluster", CLUSTER))
-    found: dict[str, Any] = known["clusters"][CLUSTER]["cluster"]
-    return found
+    return vault.resolved(CLUSTER)
 
 
 def frontend(cluster: dict[str, Any], check: bool = False, **options: Any) -> dict[str, Any]:
@@ -103,7 +98,6 @@ def test_a_host_that_lost_power_brings_its_frontend_back_pinned(cluster: dict[st
     assert finished([str(LAB), "up"], timeout=300).returncode == 0
     awaited(lambda: attempt(HOST, "virsh", "domstate", DOMAIN).stdout.strip() == "running", "the frontend to be started", 60)
     assert on(HOST, "ovs-ofctl", "dump-flows", "vcb10001").count("actions=") == flows
-    # Waits for the guest, and finds everything as it should be.
-    assert verbs(frontend(cluster, wait_timeout=_BOOT_SECONDS)) == []
     assert on(HOST, "cat", f"/sys/class/net/{TAP}/carrier").strip() == "1"
-    assert ssh("hostname", "compute0").strip().partition(".")[0] == "compute0"
+    # The guest boots while other proofs run; tests/lab/test_guests.py waits for it, and looks into it.
+    assert verbs(frontend(cluster, wait=False)) == []

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab import vault
+from tests.lab import in_process, vault
 from tests.lab.guest import FRONTEND, QEMUS, ssh
 from tests.lab.host import HOSTS, UIDS, attempt, on, python
 from tests.lab.virtual_cluster import awaited
@@ -23,6 +23,7 @@ from tests.lab.virtual_cluster import awaited
 COMPUTES = ("compute0", "compute1")
 # The cluster's own key has its private half on the frontend only, so a compute borrows it through an agent.
 CLUSTER_KEY = "/etc/ssh/virtual_cluster_key"
+_BOOT_SECONDS = 180
 
 WHO_AM_I = """
 import glob, json, os, socket
@@ -50,6 +51,9 @@ def guests(demo: None) -> Guests:
     registry = json.loads(on("nas", "cat", f"{vault.ROOT}/registry/registry.json"))
     cluster = registry["clusters"]["vc1"]
     defined = {node["name"]: node for node in cluster["nodes"]}
+    # Its host may have lost power in an earlier proof: waits for the guest, and finds everything as it should be.
+    answer = in_process.answers("fe1", "vc_frontend", [{"cluster": vault.resolved("vc1"), "wait_timeout": _BOOT_SECONDS}])[0]
+    assert answer["actions"] == [], answer
     seen = {name: json.loads(ssh("python3 -", "" if name == "frontend" else name, stdin=WHO_AM_I)) for name in defined}
     return Guests(cluster, defined, seen)
 

@@ -14,10 +14,20 @@ COMMAND = "/usr/lib/hpc-virtual-cluster/bin/vc-vault"
 ROOT = "/srv/vc-vault"
 
 
+def _status(cluster: str, host: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(on(host, COMMAND, "status", "--cluster", cluster))["clusters"][cluster]
+    return found
+
+
+def resolved(cluster: str, host: str = HOST) -> dict[str, Any]:
+    """The cluster as the registry has it, which is what modules take."""
+    found: dict[str, Any] = _status(cluster, host)["cluster"]
+    return found
+
+
 def lease(cluster: str, node: str, host: str = HOST) -> dict[str, Any]:
     """A node's lease, without secrets."""
-    status = json.loads(on(host, COMMAND, "status", "--cluster", cluster))
-    found: dict[str, Any] = status["clusters"][cluster]["leases"][node]
+    found: dict[str, Any] = _status(cluster, host)["leases"][node]
     return found
 
 

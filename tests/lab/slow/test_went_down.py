@@ -8,7 +8,6 @@ A host is down for everybody, so the demo's computes go as well; they are starte
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -67,8 +66,7 @@ def hosts(demo: None) -> Iterator[None]:
     reap()
     site = yaml.safe_load((INVENTORY / "group_vars/all/vc_clusters.yml").read_text(encoding="utf-8"))
     for wish in site["vc_computesets"]:
-        known = json.loads(on(vault.HOST, vault.COMMAND, "status", "--cluster", wish["cluster"]))
-        cluster = VirtualCluster(known["clusters"][wish["cluster"]]["cluster"])
+        cluster = VirtualCluster(vault.resolved(wish["cluster"]))
         cluster.terminate(wish["name"])
         wanted = {key: value for key, value in wish.items() if key not in ("cluster", "name")}
         answer = cluster.computeset(wish["name"], **wanted, wait=False)
