@@ -101,7 +101,7 @@ sync
 poweroff -f
 """
 
-ARGUMENTS = "console=ttyS0 quiet panic=-1 mitigations=off net.ifnames=0 audit=0"
+ARGUMENTS = f"console=ttyS0 quiet panic=-1 net.ifnames=0 {disk.CHEAPER}"
 
 
 def tiny() -> Path:
