@@ -72,6 +72,8 @@ chr() { chroot "$root" "$@"; }
 # The kernel mounts / read-write; a line here would make the boot wait for udev and fsck.
 : > "$root/etc/fstab"
 cp "$2" "$root/etc/cloud/cloud.cfg.d/99-golden.cfg"
+# A second and more of an emulated machine's time.
+echo 'KexAlgorithms -sntrup761*' > "$root/etc/ssh/sshd_config.d/golden.conf"
 chr systemctl enable -q systemd-networkd.service ssh.service qemu-guest-agent.service
 for unit in cloud-config.service \
   apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer \

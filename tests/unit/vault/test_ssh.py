@@ -133,6 +133,15 @@ def test_the_command_of_the_host_does_not_count(host: Host) -> None:
     assert client.call("status", {}) == {"clusters": {}}
 
 
+def test_the_dearest_key_exchange_is_left_out_and_no_other(host: Host) -> None:
+    def offered(*argv: str) -> list[str]:
+        said = subprocess.run([argv[0], "-G", *argv[1:]], capture_output=True, text=True, check=True).stdout
+        return next(line for line in said.splitlines() if line.startswith("kexalgorithms ")).split()[1].split(",")
+
+    usual = offered("ssh", "-F", "none", "127.0.0.1")
+    assert offered(*host.client()._argv) == [name for name in usual if not name.startswith("sntrup761")]
+
+
 def test_a_vault_that_is_not_there(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module, "_PAUSES", (0.1, 0.1))
     error = refused("unreachable", host.client("other_hosts").call, "status", {})
