@@ -97,8 +97,9 @@ def user_data(cluster: Cluster, node: Node, ssh_private_key: str = "") -> dict[s
         "bootcmd": [["sh", "-c", _MERGE_HOSTS], ["sh", "-c", _MEND_HOST_KEYS]],
         "updates": {"network": {"when": ["boot"]}},
         "cloud_init_modules": modules,
-        "cloud_config_modules": ["runcmd"] if kept else [],
-        "cloud_final_modules": [*(["scripts-user"] if kept else []), "final-message"],
+        # An image may do without this stage.
+        "cloud_config_modules": [],
+        "cloud_final_modules": [*(["runcmd", "scripts-user"] if kept else []), "final-message"],
         "final_message": f"{up_message(cluster, node)} after $UPTIME s",
     }
 
