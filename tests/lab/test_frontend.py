@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tests.lab import in_process, vault
-from tests.lab.host import LAB, attempt, finished, on
+from tests.lab.conftest import PowerLoss
+from tests.lab.host import attempt, on
 from tests.lab.virtual_cluster import awaited
 
 HOST, CLUSTER, DOMAIN, TAP = "fe1", "vc1", "vc1.frontend", "t002711n0"
@@ -92,12 +93,9 @@ def test_no_secret_is_in_the_domain_or_on_a_command_line(cluster: dict[str, Any]
     assert not [place for place in (shown, kept, header) for value in values if value in place]
 
 
-def test_a_host_that_lost_power_brings_its_frontend_back_pinned(cluster: dict[str, Any]) -> None:
-    flows = on(HOST, "ovs-ofctl", "dump-flows", "vcb10001").count("actions=")
-    assert finished([str(LAB), "crash", HOST]).returncode == 0
-    assert finished([str(LAB), "up"], timeout=300).returncode == 0
+def test_a_host_that_lost_power_starts_its_frontend_pinned(cluster: dict[str, Any], power_loss: PowerLoss) -> None:
     awaited(lambda: attempt(HOST, "virsh", "domstate", DOMAIN).stdout.strip() == "running", "the frontend to be started", 60)
-    assert on(HOST, "ovs-ofctl", "dump-flows", "vcb10001").count("actions=") == flows
+    assert on(HOST, "ovs-ofctl", "dump-flows", "vcb10001").count("actions=") == power_loss.flows
     assert on(HOST, "cat", f"/sys/class/net/{TAP}/carrier").strip() == "1"
     # The guest boots while other proofs run; tests/lab/test_guests.py waits for it, and looks into it.
     assert verbs(frontend(cluster, wait=False)) == []

@@ -89,7 +89,7 @@ def test_every_switch(switched: VirtualCluster) -> None:
     assert verbs(power(switched, action="reset")) == ["reset"]
     ready(2)
     # It waits for services, which this image has none of; what it was asked for is done all the same.
-    answer = power(switched, action="reboot", wait=True, wait_timeout=8)
+    answer = power(switched, action="reboot", wait=True, wait_timeout=15)
     assert (answer["error_code"], answer["changed"], answer["nodes"]["frontend"]["state"]) == ("timeout", True, "booting")
     ready()
     assert "STOPPING" not in on(HOST, "cat", CONSOLE)

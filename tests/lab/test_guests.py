@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.lab import in_process, vault
+from tests.lab.conftest import PowerLoss
 from tests.lab.guest import FRONTEND, QEMUS, ssh
 from tests.lab.host import HOSTS, UIDS, attempt, on, python
 from tests.lab.virtual_cluster import awaited
@@ -27,12 +28,15 @@ _BOOT_SECONDS = 180
 
 WHO_AM_I = """
 import glob, json, os, socket
+SCRIPT = "/var/lib/cloud/instance/scripts/runcmd"
 print(json.dumps({
     "boot_id": open("/proc/sys/kernel/random/boot_id").read().strip(),
     "hostname": socket.gethostname(),
     "cpus": os.cpu_count(),
     "macs": [open(path).read().strip() for path in sorted(glob.glob("/sys/class/net/*/address"))],
     "addresses": os.popen("ip -o -4 address show scope global").read(),
+    "done_once": [os.path.basename(path) for path in glob.glob("/var/lib/cloud/instance/sem/*")],
+    "script": open(SCRIPT).read() if os.path.exists(SCRIPT) else "",
 }))
 """
 
@@ -47,15 +51,24 @@ class Guests:
 
 
 @pytest.fixture(scope="module")
-def guests(demo: None) -> Guests:
-    registry = json.loads(on("nas", "cat", f"{vault.ROOT}/registry/registry.json"))
-    cluster = registry["clusters"]["vc1"]
+def guests(power_loss: PowerLoss) -> Guests:
+    cluster = vault.resolved("vc1")
     defined = {node["name"]: node for node in cluster["nodes"]}
-    # Its host may have lost power in an earlier proof: waits for the guest, and finds everything as it should be.
-    answer = in_process.answers("fe1", "vc_frontend", [{"cluster": vault.resolved("vc1"), "wait_timeout": _BOOT_SECONDS}])[0]
-    assert answer["actions"] == [], answer
+    answer = in_process.answers("fe1", "vc_frontend", [{"cluster": cluster, "wait_timeout": _BOOT_SECONDS}])[0]
+    assert (answer.get("failed"), answer["actions"]) == (None, []), answer
     seen = {name: json.loads(ssh("python3 -", "" if name == "frontend" else name, stdin=WHO_AM_I)) for name in defined}
     return Guests(cluster, defined, seen)
+
+
+def test_the_frontend_came_back_after_its_host_had_lost_power(guests: Guests, power_loss: PowerLoss) -> None:
+    assert guests.seen["frontend"]["boot_id"] != power_loss.boot_id
+
+
+def test_a_kept_disk_was_synced_at_the_end_of_its_first_start(guests: Guests) -> None:
+    frontend = guests.seen["frontend"]
+    assert frontend["script"].splitlines()[-1:] == ["'sync'"]
+    assert {"config_runcmd", "config_scripts_user"} <= set(frontend["done_once"])
+    assert {guests.seen[name]["script"] for name in COMPUTES} == {""}
 
 
 def qemu_of(mac: str) -> tuple[str, dict[str, Any]]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.lab import in_process, snapshot
+from tests.lab import in_process, snapshot, vault
 from tests.lab.host import ANSIBLE, BIN, ROOT, finished, on
 from tests.lab.virtual_cluster import VirtualCluster
 
@@ -152,13 +152,6 @@ def complaint(case: str, status: int, said: str, value: str, path: Path) -> str:
     return ""
 
 
-def registered(name: str) -> dict[str, Any]:
-    """A cluster as the vault resolves it."""
-    said = on("nas", "/usr/lib/hpc-virtual-cluster/bin/vc-vault", "status", "--cluster", name)
-    cluster: dict[str, Any] = json.loads(said)["clusters"][name]["cluster"]
-    return cluster
-
-
 def calls_of(module: str, cluster: Mapping[str, Any]) -> tuple[str, str, list[dict[str, Any]]]:
     host, user, bases = CALLS[module]
     return host, user, [{name: cluster if value == "@cluster" else value for name, value in base.items()} for base in bases]
@@ -179,7 +172,7 @@ def attacks_on(options: Mapping[str, Any], bases: list[dict[str, Any]]) -> Itera
 @pytest.mark.parametrize("module", MODULES)
 def test_hostile_text_is_refused_everywhere(small: VirtualCluster, module: str) -> None:
     # The demo's cluster has a frontend, the small one has none.
-    resolved = registered("vc1") if module in ("vc_frontend", "vc_power") else small.resolved
+    resolved = vault.resolved("vc1") if module in ("vc_frontend", "vc_power") else small.resolved
     host, user, bases = calls_of(module, resolved)
     attacks = list(attacks_on(documented(module), bases))
     before = snapshot.take_quiet()

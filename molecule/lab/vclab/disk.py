@@ -12,12 +12,14 @@ from .process import LabError, run
 
 MBR = Path("/usr/lib/syslinux/mbr/mbr.bin")
 
-# Each saves an emulating QEMU work. norandmaps: it translates a library anew for every address that it sees it at; the others: self-tests,
-# and keys of modules, which the kernel looks at before its first process.
+# What saves an emulating QEMU work, for machines that nobody depends on. norandmaps: a library is translated anew for every address that it
+# is seen at. mitigations, audit: more instructions in each system call. tsc: a watch on the clock. The rest: tests of itself, names of
+# probes, and the keys of signed modules, which the kernel takes apart before its first process.
 CHEAPER = (
     "mitigations=off audit=0 norandmaps tsc=reliable cryptomgr.notests"
     " initcall_blacklist=init_kprobe_trace,load_system_certificate_list,crypto_kdf108_init"
 )
+
 FIRST_SECTOR = 2048
 
 BOOT = """SERIAL 0 115200

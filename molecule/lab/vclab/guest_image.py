@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The golden image of the demo: Debian 12 with its own kernel, ssh and unmodified cloud-init."""
+"""Golden images: Debian 12 with its own kernel, ssh and unmodified cloud-init; the demo's, and one for sites."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from . import disk
@@ -45,8 +46,8 @@ BLACKLIST = [
     "crc32_pclmul", "ata_piix", "ata_generic", "libata", "floppy", "psmouse", "pcspkr", "i2c_piix4", "parport_pc", "serio_raw", "sg", "drm",
 ]  # fmt: skip
 
-# A golden image decides how its cloud-init is configured; cloud-init itself is Debian's. It has one stage less: each starts a Python that
-# reads some hundred modules, which are six of an emulated boot's sixty seconds.
+# A golden image decides how its cloud-init is configured; cloud-init itself is Debian's. Nothing is in its middle stage, so that an image
+# may do without: each stage starts a Python that reads some hundred modules, which are six of an emulated boot's sixty seconds.
 CLOUD_CFG = """datasource_list: [NoCloud]
 disable_root: false
 preserve_hostname: false
@@ -72,9 +73,17 @@ chr() { chroot "$root" "$@"; }
 # The kernel mounts / read-write; a line here would make the boot wait for udev and fsck.
 : > "$root/etc/fstab"
 cp "$2" "$root/etc/cloud/cloud.cfg.d/99-golden.cfg"
-# A second and more of an emulated machine's time.
-echo 'KexAlgorithms -sntrup761*' > "$root/etc/ssh/sshd_config.d/golden.conf"
 chr systemctl enable -q systemd-networkd.service ssh.service qemu-guest-agent.service
+@CHEAPER@
+rm -f "$root"/etc/ssh/ssh_host_* "$root/var/lib/dbus/machine-id" "$root/etc/resolv.conf"
+: > "$root/etc/machine-id"
+echo golden > "$root/etc/hostname"
+rm -rf "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/*.bin "$root"/var/cache/apt/archives/*.deb "$root"/var/log/*.log
+"""
+
+# What an emulated machine would spend seconds on, and nobody looks at in a lab.
+CHEAPER = r"""
+echo 'KexAlgorithms -sntrup761*' > "$root/etc/ssh/sshd_config.d/golden.conf"
 for unit in cloud-config.service \
   apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer \
   systemd-timesyncd.service systemd-pstore.service systemd-networkd-wait-online.service systemd-network-generator.service \
@@ -84,13 +93,9 @@ for unit in cloud-config.service \
   modprobe@dm_mod.service modprobe@efi_pstore.service; do
   chr systemctl mask -q "$unit"
 done
-rm -f "$root"/etc/ssh/ssh_host_* "$root/var/lib/dbus/machine-id" "$root/etc/resolv.conf"
-: > "$root/etc/machine-id"
-echo golden > "$root/etc/hostname"
-rm -rf "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/*.bin "$root"/var/cache/apt/archives/*.deb "$root"/var/log/*.log
 """
 
-KERNEL_ARGUMENTS = f"root=/dev/vda1 rw console=ttyS0 net.ifnames=0 quiet random.trust_cpu=on systemd.show_status=1 {disk.CHEAPER}"
+KERNEL_ARGUMENTS = "root=/dev/vda1 rw console=ttyS0 net.ifnames=0 quiet random.trust_cpu=on systemd.show_status=1"
 
 ARGUMENTS = [
     "--mode=root",
@@ -105,25 +110,44 @@ ARGUMENTS = [
 ]
 
 
-def debian12() -> Path:
-    """Path of the image (raw), built when this recipe has not been built yet; ``debian12.raw`` beside it is the same file."""
-    recipe = "\n".join([str(SIZE_MIB), *PACKAGES, initrd_script(), CLOUD_CFG, FINISH, KERNEL_ARGUMENTS, disk.BOOT, *ARGUMENTS])
-    return publish(artifact(IMAGES_DIR, "debian12", recipe, build, ".raw"), "debian12.raw")
+@dataclass(frozen=True)
+class Image:
+    """One of them; a ``cheap`` one is for emulated guests that nobody depends on."""
+
+    name: str
+    cheap: bool
+
+    @property
+    def kernel_arguments(self) -> str:
+        return f"{KERNEL_ARGUMENTS} {disk.CHEAPER}" if self.cheap else KERNEL_ARGUMENTS
+
+    @property
+    def finish_script(self) -> str:
+        return FINISH.replace("@CHEAPER@", CHEAPER if self.cheap else "")
+
+    def path(self) -> Path:
+        """Where it is (raw), built when this recipe has not been built yet; ``<name>.raw`` beside it is the same file."""
+        parts = [*PACKAGES, initrd_script(), CLOUD_CFG, self.finish_script, self.kernel_arguments, disk.BOOT, *ARGUMENTS]
+        recipe = "\n".join([str(SIZE_MIB), *parts])
+        return publish(artifact(IMAGES_DIR, self.name, recipe, self._build, ".raw"), f"{self.name}.raw")
+
+    def _build(self, target: Path) -> None:
+        disk.build(target, SIZE_MIB, "root", lambda root: install(self, root), lambda root: boot(root, self.kernel_arguments))
+
+
+DEMO = Image("debian12", cheap=True)
+SITE = Image("site-debian12", cheap=False)
 
 
 def initrd_script() -> str:
     return INITRD.replace("@BLACKLIST@", "\n".join(f"blacklist {module}" for module in BLACKLIST))
 
 
-def build(target: Path) -> None:
-    disk.build(target, SIZE_MIB, "root", install, boot)
-
-
-def install(root: Path) -> None:
-    log = CACHE / "debian12.log"
-    begin, finish, cloud = (CACHE / f".debian12-{part}" for part in ("begin.sh", "finish.sh", "cloud.cfg"))
+def install(image: Image, root: Path) -> None:
+    log = CACHE / f"{image.name}.log"
+    begin, finish, cloud = (CACHE / f".{image.name}-{part}" for part in ("begin.sh", "finish.sh", "cloud.cfg"))
     begin.write_text(initrd_script())
-    finish.write_text(FINISH)
+    finish.write_text(image.finish_script)
     cloud.write_text(CLOUD_CFG)
     hooks = [f'--essential-hook=sh "{begin}" "$1"', f'--customize-hook=sh "{finish}" "$1" "{cloud}"']
     run_logged(
@@ -133,7 +157,8 @@ def install(root: Path) -> None:
         part.unlink()
 
 
-def boot(root: Path) -> str:
+def boot(root: Path, arguments: str) -> str:
+    """extlinux's configuration for the newest kernel."""
     kernel = sorted((root / "boot").glob("vmlinuz-*"))[-1].name
     initrd = kernel.replace("vmlinuz-", "initrd.img-")
-    return disk.BOOT.format(kernel=f"/boot/{kernel}", initrd=f"/boot/{initrd}", arguments=KERNEL_ARGUMENTS)
+    return disk.BOOT.format(kernel=f"/boot/{kernel}", initrd=f"/boot/{initrd}", arguments=arguments)

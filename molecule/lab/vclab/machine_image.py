@@ -9,7 +9,7 @@ from pathlib import Path
 
 from . import disk, rootfs
 from .cache import artifact
-from .guest_image import KERNEL_ARGUMENTS, boot, initrd_script
+from .guest_image import DEMO, boot, initrd_script
 from .layout import CACHE
 from .mirror import RELEASE, apt_options, sources
 from .process import run_logged
@@ -72,13 +72,13 @@ def arguments(kind: Kind) -> list[str]:
 def image(kind: Kind) -> Path:
     """Path of the machine's disk (raw), built when this recipe has not been built yet."""
     recipe = "\n".join(
-        [str(kind.size_gib), *arguments(kind), *kind.packages, initrd_script(), finish_script(kind), KERNEL_ARGUMENTS, disk.BOOT]
+        [str(kind.size_gib), *arguments(kind), *kind.packages, initrd_script(), finish_script(kind), DEMO.kernel_arguments, disk.BOOT]
     )
     return artifact(CACHE / "machines", kind.name, recipe, lambda target: build(kind, target), ".raw")
 
 
 def build(kind: Kind, target: Path) -> None:
-    disk.build(target, kind.size_gib * 1024, "root", lambda root: install(kind, root), boot)
+    disk.build(target, kind.size_gib * 1024, "root", lambda root: install(kind, root), lambda root: boot(root, DEMO.kernel_arguments))
 
 
 def install(kind: Kind, root: Path) -> None:

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from .guest_image import debian12
+from .guest_image import DEMO, SITE
 from .process import LabError
 from .rootfs import rootfs
 from .tiny_image import tiny
 
-IMAGES: dict[str, Callable[[], Path]] = {"debian12": debian12, "tiny": tiny}
+IMAGES: dict[str, Callable[[], Path]] = {"debian12": DEMO.path, "tiny": tiny}
+# Built only when asked for by name.
+OTHERS: dict[str, Callable[[], Path]] = {"site-debian12": SITE.path}
 
 
 def artifacts(releases: Iterable[str], bare: bool = False) -> dict[str, Path]:
@@ -28,6 +30,7 @@ def artifacts(releases: Iterable[str], bare: bool = False) -> dict[str, Path]:
 
 
 def image(name: str) -> Path:
-    if name not in IMAGES:
-        raise LabError(f"no such image: {name!r}; there are {', '.join(IMAGES)}")
-    return IMAGES[name]()
+    known = {**IMAGES, **OTHERS}
+    if name not in known:
+        raise LabError(f"no such image: {name!r}; there are {', '.join(known)}")
+    return known[name]()

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 KEY = "/etc/hpc-virtual-cluster/vault_key"
 KNOWN_HOSTS = "/etc/hpc-virtual-cluster/known_hosts"
 _SSH_FAILED = 255
-_DISTRUST = ("Host key verification failed", "Permission denied")
+_NO_EXCHANGE = "Unable to negotiate"
+_FINAL = ("Host key verification failed", "Permission denied", _NO_EXCHANGE)
 # Pauses between attempts, in seconds; sshd turns connections away while many are being opened at once, as when a large set starts.
 _PAUSES = (0.5, 1.5, 4.0, 8.0)
 # No new attempt after these many seconds, since an attempt that nobody answers takes its time as well.
@@ -69,6 +70,8 @@ class VaultClient:
             result = self._commands.run(self._argv, stdin=request, timeout=timeout)
         if result.status == _SSH_FAILED and not result.out:
             remedy = f"as root: ssh -i {self._argv[5]} to {self._address}; then run role vault and role hypervisor again"
+            if _NO_EXCHANGE in result.err:
+                remedy = "let sshd on the vault host take what this host offers, such as curve25519-sha256; hosts do not offer sntrup761"
             raise VcError("unreachable", f"vault {self._address}", tried, result.last_line, remedy)
         if result.status != 0 and not result.out:
             raise VcError("backend", f"vault {self._address}", tried, result.last_line, "see the log of sshd on the vault host")
@@ -76,8 +79,8 @@ class VaultClient:
 
 
 def _may_pass(result: Result) -> bool:
-    """Whether it is worth trying again: nothing was answered, and it is not that one side does not trust the other."""
-    return result.status == _SSH_FAILED and not result.out and not any(text in result.err for text in _DISTRUST)
+    """Whether it is worth trying again: nothing was answered, and it is not that one side does not want the other."""
+    return result.status == _SSH_FAILED and not result.out and not any(text in result.err for text in _FINAL)
 
 
 def _options(known_hosts: str) -> list[str]:
@@ -86,7 +89,7 @@ def _options(known_hosts: str) -> list[str]:
         "ConnectTimeout": "5",
         "ServerAliveInterval": "5",
         "ServerAliveCountMax": "3",
-        # Its code of OpenSSH 9 takes a tenth of a second, more than all the rest of a call; 10 prefers ML-KEM, which this leaves.
+        # It takes a tenth of a second, more than all the rest of a call.  ML-KEM stays, which OpenSSH 9.9 has and 10 prefers.
         "KexAlgorithms": "-sntrup761*",
         "IdentitiesOnly": "yes",
         "StrictHostKeyChecking": "yes",

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 import yaml
-from vclab import cache, cli, controller, fabric, inventory, layout, lifecycle, process
+from vclab import cache, cli, controller, fabric, guest_image, inventory, layout, lifecycle, process
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 
@@ -149,3 +149,10 @@ def test_a_module_is_run_on_the_nodes_of_virtual_clusters(monkeypatch: pytest.Mo
     nodes, *words = asked.read_text().split()
     assert words == ["vc1", "-m", "ping"]
     assert yaml.safe_load(pathlib.Path(nodes).read_text())["plugin"] == "hpc.virtual_cluster.vc_nodes"
+
+
+@pytest.mark.parametrize(("image", "shortened"), [(guest_image.DEMO, True), (guest_image.SITE, False)])
+def test_what_only_an_emulated_guest_may_do_without_is_in_no_site_s_image(image: guest_image.Image, shortened: bool) -> None:
+    text = image.kernel_arguments + image.finish_script
+    assert [word in text for word in ("mitigations=off", "norandmaps", "audit=0", "sntrup761", "systemctl mask")] == [shortened] * 5
+    assert "@CHEAPER@" not in image.finish_script

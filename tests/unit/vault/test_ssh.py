@@ -40,6 +40,27 @@ class Host:
         self.directory = directory
         self.port = port
         self.vault_argv = argv
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def start(self, **settings: str) -> None:
+        """sshd, with these settings besides; in place of one that runs."""
+        self.stop()
+        more = "".join(f"{name} {value}\n" for name, value in settings.items())
+        (self.directory / "sshd_config").write_text(
+            f"ListenAddress 127.0.0.1:{self.port}\nHostKey {self.directory}/host_key\nAuthorizedKeysFile {self.directory}/authorized_keys\n"
+            f"StrictModes no\nUsePAM no\nPermitRootLogin forced-commands-only\nPasswordAuthentication no\nPidFile none\n{more}"
+        )
+        self._server = subprocess.Popen([SSHD, "-D", "-f", str(self.directory / "sshd_config")], stderr=subprocess.DEVNULL)
+        for _attempt in range(100):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    break
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self._server.terminate()
+            self._server.wait()
 
     def client(self, known_hosts: str = "known_hosts") -> VaultClient:
         config = HostConfig("hv1", "tcg", "127.0.0.1", "root", None)
@@ -69,22 +90,13 @@ def host(site: Site, daemon: Daemon, tmp_path: Path) -> Iterator[Host]:
     words = (directory / "host_key.pub").read_text().split()
     (directory / "known_hosts").write_text(f"[127.0.0.1]:{port} {words[0]} {words[1]}\n")
     (directory / "other_hosts").write_text(f"[127.0.0.1]:{port} {' '.join((directory / 'key.pub').read_text().split()[:2])}\n")
-    (directory / "sshd_config").write_text(
-        f"ListenAddress 127.0.0.1:{port}\nHostKey {directory}/host_key\nAuthorizedKeysFile {directory}/authorized_keys\n"
-        f"StrictModes no\nUsePAM no\nPermitRootLogin forced-commands-only\nPasswordAuthentication no\nPidFile none\n"
-    )
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-    server = subprocess.Popen([SSHD, "-D", "-f", str(directory / "sshd_config")], stderr=subprocess.DEVNULL)
+    made = Host(directory, port, argv)
     try:
-        for _attempt in range(100):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
-        yield Host(directory, port, argv)
+        made.start()
+        yield made
     finally:
-        server.terminate()
-        server.wait()
+        made.stop()
 
 
 def test_from_a_host_to_the_vault_and_back(host: Host, site: Site) -> None:
@@ -140,6 +152,14 @@ def test_the_dearest_key_exchange_is_left_out_and_no_other(host: Host) -> None:
 
     usual = offered("ssh", "-F", "none", "127.0.0.1")
     assert offered(*host.client()._argv) == [name for name in usual if not name.startswith("sntrup761")]
+
+
+def test_a_vault_that_takes_no_other_says_so_at_once(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "_PAUSES", (60.0,))
+    host.start(KexAlgorithms="sntrup761x25519-sha512@openssh.com")
+    error = refused("unreachable", host.client().call, "status", {})
+    assert "Unable to negotiate" in error.detail
+    assert "curve25519-sha256" in error.remedy
 
 
 def test_a_vault_that_is_not_there(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
