@@ -11,7 +11,7 @@ test:
 
 # Proofs on the same lab that wait for minutes.
 test-slow: | venv
-	$(PYTEST) --durations=5 tests/lab/slow
+	VC_FAULT_ROUNDS=8 $(PYTEST) --durations=5 tests/lab/test_faults.py tests/lab/slow
 
 lint: | venv
 	$(PYTEST) -q tests/static/test_lint.py

@@ -5,14 +5,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 
 from tests.conftest import lab_has_come_up
 from tests.lab import in_process
-from tests.lab.guest import ssh
-from tests.lab.host import LAB, ROOT, Failed, finished, on
+from tests.lab.host import LAB, ROOT, Failed, finished
 from tests.lab.virtual_cluster import VirtualCluster, define, forget
 
 DEMO_SAID = ROOT / ".cache" / "lab" / "demo.txt"
@@ -43,26 +41,6 @@ def demo(request: pytest.FixtureRequest) -> Iterator[None]:
     for host in hosts:
         in_process.remove(host)
     come.unlink()
-
-
-@dataclass(frozen=True)
-class PowerLoss:
-    """What was there before the demo's frontend host lost power."""
-
-    boot_id: str
-    flows: int
-
-
-@pytest.fixture(scope="session")
-def power_loss(demo: None) -> PowerLoss:
-    """The demo's frontend host has lost power and is up again; its frontend may still be booting.  Once for all who look at that."""
-    before = PowerLoss(
-        ssh("cat /proc/sys/kernel/random/boot_id").strip(), on("fe1", "ovs-ofctl", "dump-flows", "vcb10001").count("actions=")
-    )
-    for argv in (["crash", "fe1"], ["up"]):
-        done = finished([str(LAB), *argv], timeout=300)
-        assert done.returncode == 0, done.stdout + done.stderr
-    return before
 
 
 @pytest.fixture(scope="session")

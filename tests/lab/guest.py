@@ -28,7 +28,7 @@ print(json.dumps(found))
 """
 
 
-def ssh(command: str, node: str = "", stdin: str = "", timeout: float = 60) -> str:
+def ssh(command: str, node: str = "", stdin: str = "", timeout: float = 60, frontend: str = FRONTEND) -> str:
     """A command on the frontend as root, with the owner's key; or from there, by name and with the cluster's own key, on a compute."""
     options = [
         "-i",
@@ -42,7 +42,7 @@ def ssh(command: str, node: str = "", stdin: str = "", timeout: float = 60) -> s
     ]
     options += ["-o", "LogLevel=ERROR", "-o", "IdentitiesOnly=yes", "-o", "ConnectTimeout=10"]
     there = f"ssh -o BatchMode=yes {node} {shlex.quote(command)}" if node else command
-    done = finished(["ssh", *options, f"root@{FRONTEND}", there], stdin=stdin, timeout=timeout)
+    done = finished(["ssh", *options, f"root@{frontend}", there], stdin=stdin, timeout=timeout)
     if done.returncode != 0:
         raise Failed(f"ssh {node or 'frontend'} {command}: exit {done.returncode}\n{done.stdout}{done.stderr}")
     return done.stdout

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from tests.lab import in_process
-from tests.lab.host import attempt, on
+from tests.lab.host import on
 from tests.lab.vault import break_lease, lease
-from tests.lab.virtual_cluster import VAULT_HOST, VirtualCluster, awaited, forget
+from tests.lab.virtual_cluster import VirtualCluster, awaited, lone_frontend
 
 HOST, NAME = "fe1", "switched"
 DOMAIN = f"{NAME}.frontend"
@@ -26,18 +26,8 @@ def module(name: str, cluster: VirtualCluster, **options: Any) -> dict[str, Any]
 
 @pytest.fixture(scope="module")
 def switched(demo: None) -> Iterator[VirtualCluster]:
-    """A cluster that is a frontend and nothing else, of the smallest image; defined and off."""
-    frontend = {"host": HOST, "cpus": 1, "memory": "128MiB", "source": {"image": "tiny"}}
-    wish = {"name": NAME, "owner": "labuser", "account": "physics", "network": {"cidr": "10.14.0.0/24"}, "frontend": frontend}
-    cluster = VirtualCluster(in_process.answers(VAULT_HOST, "vc_cluster", [wish])[0]["cluster"])
-    made = module("vc_frontend", cluster, started=False)
-    assert not made.get("failed"), made
-    yield cluster
-    attempt(HOST, "virsh", "-q", "destroy", DOMAIN)
-    gone = module("vc_frontend", cluster, state="absent", remove_disk=True)
-    assert not gone.get("failed"), gone
-    in_process.answers(VAULT_HOST, "image_vault", [{"disks": [{"cluster": NAME, "node": "frontend", "state": "absent"}]}])
-    forget(cluster)
+    with lone_frontend(NAME, "10.14.0.0/24") as cluster:
+        yield cluster
 
 
 def power(cluster: VirtualCluster, check: bool = False, **options: Any) -> dict[str, Any]:

@@ -48,13 +48,6 @@ def forged(small: VirtualCluster) -> Iterator[list[int]]:
             cancel(job)
 
 
-def test_every_guest_of_the_demo_answers(demo: None) -> None:
-    said = ansible("ansible", "vc1", "-m", "ansible.builtin.ping").stdout
-    for name in ("frontend.vc1", "compute0.vc1", "compute1.vc1"):
-        assert f"{name} | SUCCESS" in said, said
-    assert said.count("SUCCESS") == 3, said
-
-
 def test_every_name_leads_to_the_guest_of_that_name(demo: None) -> None:
     said = ansible("ansible", "vc1:&vc_state_running", "-m", "ansible.builtin.command", "-a", "hostname").stdout
     answers = dict(re.findall(r"(?m)^(\S+) \| CHANGED \| rc=0 >>\n(\S+)$", said))

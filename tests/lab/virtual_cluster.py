@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from tests.lab.host import Failed, attempt, on
 
 SUBMIT_HOST = "head"
 VAULT_HOST = "nas"
+FRONTEND_HOST = "fe1"
 T = TypeVar("T")
 
 
@@ -88,6 +90,27 @@ def define(
     if answer.get("failed"):
         raise Failed(f"{name} was not defined: {answer.get('msg')}")
     return VirtualCluster(answer["cluster"], submit_host, vault_host)
+
+
+@contextlib.contextmanager
+def lone_frontend(name: str, cidr: str, keys: Sequence[str] = (), **more: Any) -> Iterator[VirtualCluster]:
+    """A cluster that is a frontend and nothing else, on FRONTEND_HOST, and a tiny one if it is not said; defined and off."""
+    frontend = {"host": FRONTEND_HOST, "cpus": 1, "memory": "128MiB", "source": {"image": "tiny"}, **more}
+    wish = {"name": name, "owner": "labuser", "account": "physics", "network": {"cidr": cidr}, "frontend": frontend}
+    wish["ssh_authorized_keys"] = list(keys)
+    cluster = VirtualCluster(in_process.answers(VAULT_HOST, "vc_cluster", [wish])[0]["cluster"])
+
+    def on_its_host(**options: Any) -> None:
+        answer = in_process.answers(FRONTEND_HOST, "vc_frontend", [{"cluster": cluster.resolved, "wait": False, **options}])[0]
+        if answer.get("failed"):
+            raise Failed(f"{name}: {answer.get('msg')}")
+
+    on_its_host(started=False)
+    yield cluster
+    attempt(FRONTEND_HOST, "virsh", "-q", "destroy", f"{name}.frontend")
+    on_its_host(state="absent", remove_disk=True)
+    in_process.answers(VAULT_HOST, "image_vault", [{"disks": [{"cluster": name, "node": "frontend", "state": "absent"}]}])
+    forget(cluster)
 
 
 def forget(cluster: VirtualCluster) -> None:
