@@ -34,6 +34,8 @@ def _link_collection() -> None:
 
 _link_collection()
 os.environ["ANSIBLE_COLLECTIONS_PATH"] = str(COLLECTIONS)
+# One process for each module instead of six; hosts of the lab say so themselves.
+os.environ["ANSIBLE_PIPELINING"] = "1"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
