@@ -32,8 +32,8 @@ RELEASE = "bookworm"
 BEGIN = f"""# Benchmarks
 
 Written by `make bench`; no figure here is held by a test, because a busy machine would break it. Each table comes from one run, in which
-the ways that are compared take turns; a figure is the fastest of {ROUNDS} rounds (one for loops, which take minutes).
-The ratios are what counts.
+the ways that are compared take turns; a figure is the fastest of {ROUNDS} rounds. Loops, which take minutes,
+have one round, after the others. The ratios are what counts.
 """
 HEADING = "## "
 
