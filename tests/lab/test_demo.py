@@ -26,7 +26,7 @@ def said(demo: None) -> str:
 
 
 def test_it_says_first_what_it_does_to_the_machine(said: str) -> None:
-    announced, _first, _rest = said.partition("[1/7]")
+    announced, _first, _rest = said.partition("[1/8]")
     for word in ("apt packages", "10.77.0.254/24", "10.79.0.254/24", "MiB of disk", "/run/vc-lab", "make demo-down"):
         assert word in announced
 
@@ -35,12 +35,12 @@ def test_it_asks_before_it_changes_anything(demo: None) -> None:
     done = finished(["make", "demo"], env={"YES": ""})
     assert done.returncode != 0
     assert "YES=1" in done.stderr
-    assert "[1/7]" not in done.stdout
+    assert "[1/8]" not in done.stdout
 
 
 def test_it_shows_progress_and_ends_with_the_nodes(said: str) -> None:
-    assert re.findall(r"(?m)^\[(\d)/7\] ", said) == list("1234567")
-    assert len(re.findall(r"(?m)^      done in \d+ s$", said)) == 7
+    assert re.findall(r"(?m)^\[(\d)/8\] ", said) == list("12345678")
+    assert len(re.findall(r"(?m)^      done in \d+ s$", said)) == 8
     table = [line.split() for line in said.partition("CLUSTER ")[2].splitlines()[1:4]]
     assert [row[:4] for row in table] == [
         ["vc1", "frontend", "frontend", "running"],

@@ -65,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     nodes = verbs.add_parser("ansible", help="run a module on nodes of its virtual clusters, such as: vc1 -m ping")
     nodes.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARG")
     verbs.add_parser("venv", help="make the virtual environment of tests and linters")
-    verbs.add_parser("ready", help="make all that tests on the lab begin with: packages, virtual environment, root file system, images")
+    verbs.add_parser("ready", help="make all that tests on the lab begin with: packages, virtual environment, root file system")
     for verb, text in (("demo", "make demo"), ("demo-down", "make demo-down"), ("distclean", "make distclean")):
         verbs.add_parser(verb, help=text)
     return words
@@ -75,7 +75,7 @@ def make_ready() -> int:
     """Both take minutes, and neither needs the other."""
     preflight.ensure_packages()
     with ThreadPoolExecutor() as pool:
-        waited = [pool.submit(controller.venv, everything=True), pool.submit(ready.artifacts, [plan.release for plan in HOSTS])]
+        waited = [pool.submit(controller.venv, everything=True), pool.submit(ready.roots, [plan.release for plan in HOSTS])]
     for future in waited:
         future.result()
     return 0
@@ -97,6 +97,7 @@ def dispatch(given: argparse.Namespace) -> int:
     if os.geteuid() != 0:
         raise LabError("the lab needs root: namespaces, mounts and cgroups")
     if given.verb == "up":
+        ready.images()
         lifecycle.up(given.hosts, given.bare)
         return 0
     if given.verb in ("down", "crash"):

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from . import controller, lifecycle, preflight, ready
@@ -95,12 +96,16 @@ def up() -> int:
         return 1
     os.environ["YES"] = "1"
     (CACHE / "demo.log").unlink(missing_ok=True)
-    stages = Stages(7)
+    stages = Stages(8)
     stages.run("Packages of this machine", preflight.ensure_packages)
     stages.run("Ansible in a virtual environment", lambda: controller.venv(everything=False))
-    stages.run("Root file system of the hosts, guest images (built once)", lambda: ready.artifacts(plan.release for plan in HOSTS))
-    stages.run("Hosts and networks", lambda: lifecycle.up([]))
-    stages.run("playbooks/site.yml: Slurm, vault, networks, hypervisors", lambda: play("site"))
+    stages.run("Root file system of the hosts (built once)", lambda: ready.roots(plan.release for plan in HOSTS))
+    # The next stages keep no machine busy, and need no image.
+    with ThreadPoolExecutor() as beside:
+        images = beside.submit(ready.images)
+        stages.run("Hosts and networks", lambda: lifecycle.up([]))
+        stages.run("playbooks/site.yml: Slurm, vault, networks, hypervisors", lambda: play("site"))
+        stages.run("Guest images (built once, since stage 4)", images.result)
     stages.run("playbooks/comet.yml: virtual cluster vc1", lambda: play("comet", *patience()))
     stages.run("playbooks/status.yml", table)
     print(f"\n{TABLE.read_text()}\n{stages.summary()}\n\n{hints()}")

@@ -37,7 +37,7 @@ def up(names: Sequence[str], bare: bool = False) -> None:
     plans = [host_plan(name) for name in names] or list(HOSTS)
     preflight.ensure_packages()
     fabric.clear_foreign_lab()
-    bases = ready.artifacts((plan.release for plan in plans), bare)
+    bases = ready.roots((plan.release for plan in plans), bare)
     started = time.monotonic()
     with cache.locked(STATE / ".lock"):
         run(["modprobe", "-q", "-a", "overlay", "veth", "bridge", "tun"], check=False)
