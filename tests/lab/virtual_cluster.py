@@ -105,12 +105,14 @@ def lone_frontend(name: str, cidr: str, keys: Sequence[str] = (), **more: Any) -
         if answer.get("failed"):
             raise Failed(f"{name}: {answer.get('msg')}")
 
-    on_its_host(started=False)
-    yield cluster
-    attempt(FRONTEND_HOST, "virsh", "-q", "destroy", f"{name}.frontend")
-    on_its_host(state="absent", remove_disk=True)
-    in_process.answers(VAULT_HOST, "image_vault", [{"disks": [{"cluster": name, "node": "frontend", "state": "absent"}]}])
-    forget(cluster)
+    try:
+        on_its_host(started=False)
+        yield cluster
+    finally:
+        attempt(FRONTEND_HOST, "virsh", "-q", "destroy", f"{name}.frontend")
+        on_its_host(state="absent", remove_disk=True)
+        in_process.answers(VAULT_HOST, "image_vault", [{"disks": [{"cluster": name, "node": "frontend", "state": "absent"}]}])
+        forget(cluster)
 
 
 def forget(cluster: VirtualCluster) -> None:

@@ -20,6 +20,8 @@ COLLECTIONS = CACHE / "collections"
 # The nodes of virtual clusters, as inventory plugin vc_nodes lists them.
 NODES = REPOSITORY / "molecule" / "lab" / "lab.vc_nodes.yml"
 REQUIREMENTS = REPOSITORY / "requirements-dev.txt"
+# What a play imports.
+OF_PLAYS = ("ansible", "cryptography", "jinja2", "markupsafe", "packaging", "yaml")
 # Not whichever python3 is first in PATH: Debian's own is what a fresh machine has.
 PYTHON = os.environ.get("PYTHON", "/usr/bin/python3")
 
@@ -37,9 +39,16 @@ def venv(everything: bool) -> Path:
         log = CACHE / "venv.log"
         what = ["-r", str(REQUIREMENTS)] if everything else ["-c", str(REQUIREMENTS), "ansible-core"]
         pip = [str(VENV / "bin/python"), "-m", "pip", "install", "--disable-pip-version-check", "--prefer-binary"]
-        run_logged([*pip, *what], log, pip_environment())
+        # Of the linters little is ever imported, and they keep what they compile; plays do not, see PYTHONDONTWRITEBYTECODE below.
+        run_logged([*pip, "--no-compile", *what], log, pip_environment())
+        run_logged([str(VENV / "bin/python"), "-m", "compileall", "-q", *map(str, installed(*OF_PLAYS))], log)
         wanted.touch()
     return VENV
+
+
+def installed(*packages: str) -> list[Path]:
+    """Where these are in the virtual environment."""
+    return [path for package in packages for path in VENV.glob(f"lib/python3*/site-packages/{package}")]
 
 
 def pip_environment() -> dict[str, str]:

@@ -96,6 +96,5 @@ def _options(known_hosts: str) -> list[str]:
         "UserKnownHostsFile": known_hosts,
         "GlobalKnownHostsFile": "/dev/null",
         "UpdateHostKeys": "no",
-        "LogLevel": "ERROR",
     }
     return [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
