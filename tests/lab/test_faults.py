@@ -20,9 +20,9 @@ from tests.lab import snapshot
 from tests.lab.host import on
 from tests.lab.virtual_cluster import VirtualCluster, cancel, define, forget
 
-# `make test-slow` asks for more.
+# Of moments; `make test-slow` asks for more.
 ROUNDS = int(os.environ.get("VC_FAULT_ROUNDS", "1"))
-# Longer than a tiny guest takes to boot: some rounds hit the start, some a running guest.
+# Longer than a tiny guest takes to boot: some moments are in the start, some in a running guest's life.
 LATEST_MOMENT = 8.0
 HOSTS = ("hv1", "hv2")
 # Other moments in every run; a run that failed says which they were.

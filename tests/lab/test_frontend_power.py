@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +12,7 @@ import pytest
 from tests.lab import in_process
 from tests.lab.host import on
 from tests.lab.vault import break_lease, lease
-from tests.lab.virtual_cluster import VirtualCluster, awaited, lone_frontend
+from tests.lab.virtual_cluster import VirtualCluster, awaited, boots, lone_frontend
 
 HOST, NAME = "fe1", "switched"
 DOMAIN = f"{NAME}.frontend"
@@ -38,12 +37,8 @@ def domain_state() -> str:
     return on(HOST, "virsh", "domstate", DOMAIN).strip()
 
 
-def boots() -> list[str]:
-    return re.findall(r"READY .* boot_id=(\S+)", on(HOST, "cat", CONSOLE))
-
-
 def ready(count: int = 1) -> None:
-    awaited(lambda: len(boots()) == count, f"{count} boots on the console")
+    awaited(lambda: len(boots(NAME)) == count, f"{count} boots on the console")
 
 
 def verbs(answer: dict[str, Any]) -> list[str]:

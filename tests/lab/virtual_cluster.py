@@ -5,13 +5,14 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from tests.lab import in_process, vault
-from tests.lab.host import Failed, attempt, on
+from tests.lab.host import LAB, Failed, attempt, finished, on
 
 SUBMIT_HOST = "head"
 VAULT_HOST = "nas"
@@ -113,6 +114,19 @@ def lone_frontend(name: str, cidr: str, keys: Sequence[str] = (), **more: Any) -
         on_its_host(state="absent", remove_disk=True)
         in_process.answers(VAULT_HOST, "image_vault", [{"disks": [{"cluster": name, "node": "frontend", "state": "absent"}]}])
         forget(cluster)
+
+
+def boots(name: str) -> list[str]:
+    """The boot ids on the console of a cluster's tiny frontend, of its present QEMU."""
+    return re.findall(r"READY .* boot_id=(\S+)", on(FRONTEND_HOST, "cat", f"/var/lib/vc-frontends/{name}/console.log"))
+
+
+def power_cycled(host: str) -> None:
+    """Its power goes, and comes back."""
+    for argv in (["crash", host], ["up"]):
+        done = finished([str(LAB), *argv], timeout=300)
+        if done.returncode != 0:
+            raise Failed(f"lab {argv[0]}: {done.stdout}{done.stderr}")
 
 
 def forget(cluster: VirtualCluster) -> None:

@@ -97,8 +97,8 @@ def dispatch(given: argparse.Namespace) -> int:
     if os.geteuid() != 0:
         raise LabError("the lab needs root: namespaces, mounts and cgroups")
     if given.verb == "up":
-        ready.images()
         lifecycle.up(given.hosts, given.bare)
+        ready.images()
         return 0
     if given.verb in ("down", "crash"):
         {"down": lifecycle.down, "crash": lifecycle.crash}[given.verb](given.hosts)

@@ -104,6 +104,9 @@ def up() -> int:
     with ThreadPoolExecutor() as beside:
         images = beside.submit(ready.images)
         stages.run("Hosts and networks", lambda: lifecycle.up([]))
+        # A mirror that is away shows within seconds.
+        if images.done():
+            images.result()
         stages.run("playbooks/site.yml: Slurm, vault, networks, hypervisors", lambda: play("site"))
         stages.run("Guest images (built once, since stage 4)", images.result)
     stages.run("playbooks/comet.yml: virtual cluster vc1", lambda: play("comet", *patience()))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from . import disk, rootfs
 from .cache import artifact
-from .guest_image import DEMO, boot, initrd_script
+from .guest_image import DEMO, boot
 from .layout import CACHE
 from .mirror import RELEASE, apt_options, sources
 from .process import run_logged
@@ -72,7 +72,7 @@ def arguments(kind: Kind) -> list[str]:
 def image(kind: Kind) -> Path:
     """Path of the machine's disk (raw), built when this recipe has not been built yet."""
     recipe = "\n".join(
-        [str(kind.size_gib), *arguments(kind), *kind.packages, initrd_script(), finish_script(kind), DEMO.kernel_arguments, disk.BOOT]
+        [str(kind.size_gib), *arguments(kind), *kind.packages, DEMO.initrd_script, finish_script(kind), DEMO.kernel_arguments, disk.BOOT]
     )
     return artifact(CACHE / "machines", kind.name, recipe, lambda target: build(kind, target), ".raw")
 
@@ -83,7 +83,7 @@ def build(kind: Kind, target: Path) -> None:
 
 def install(kind: Kind, root: Path) -> None:
     begin, finish = (CACHE / "machines" / f".{kind.name}-{part}.sh" for part in ("begin", "finish"))
-    begin.write_text(initrd_script())
+    begin.write_text(DEMO.initrd_script)
     finish.write_text(finish_script(kind))
     hooks = [f'--essential-hook=sh "{begin}" "$1"', f'--customize-hook=sh "{finish}" "$1"']
     argv = ["mmdebstrap", *arguments(kind), *apt_options(), f"--include={','.join(kind.packages)}", *hooks]

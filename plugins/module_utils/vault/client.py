@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 KEY = "/etc/hpc-virtual-cluster/vault_key"
 KNOWN_HOSTS = "/etc/hpc-virtual-cluster/known_hosts"
 _SSH_FAILED = 255
-_NO_EXCHANGE = "Unable to negotiate"
-_FINAL = ("Host key verification failed", "Permission denied", _NO_EXCHANGE)
+_FINAL = ("Host key verification failed", "Permission denied", "Unable to negotiate")
+_NO_EXCHANGE = "no matching key exchange method"
 # Pauses between attempts, in seconds; sshd turns connections away while many are being opened at once, as when a large set starts.
 _PAUSES = (0.5, 1.5, 4.0, 8.0)
 # No new attempt after these many seconds, since an attempt that nobody answers takes its time as well.

@@ -155,11 +155,14 @@ def test_the_dearest_key_exchange_is_left_out_and_no_other(host: Host) -> None:
 
 
 def test_a_vault_that_takes_no_other_says_so_at_once(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "_PAUSES", (60.0,))
-    host.start(KexAlgorithms="sntrup761x25519-sha512@openssh.com")
-    error = refused("unreachable", host.client().call, "status", {})
-    assert "Unable to negotiate" in error.detail
-    assert "curve25519-sha256" in error.remedy
+    monkeypatch.setattr(client_module, "_PAUSES", (0.1, 0.1))
+    for setting, told in ({"KexAlgorithms": "sntrup761x25519-sha512@openssh.com"}, True), ({"Ciphers": "aes256-cbc"}, False):
+        host.start(**setting)
+        client = host.client()
+        error = refused("unreachable", client.call, "status", {})
+        assert "Unable to negotiate" in error.detail
+        assert ("curve25519-sha256" in error.remedy) == told
+        assert client._commands.count == 1
 
 
 def test_a_vault_that_is_not_there(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

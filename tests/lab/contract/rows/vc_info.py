@@ -80,7 +80,7 @@ CONTRACT = Contract(
     trials=(VAULT, SLURM, LIBVIRT, FABRIC),
     apart={
         "gather": "says what is read; each kind has a trial",
-        "opensm_unit": "says which OpenSM is asked; `tests/lab/test_fabric.py`",
+        "opensm_unit": "says which OpenSM is asked; `tests/lab/slow/test_opensm_role.py`",
     },
     without={"absent": READS, "kept": READS, "items": "what is wrong on one host only is a failure on the way"},
 )
