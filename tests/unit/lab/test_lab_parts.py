@@ -158,3 +158,12 @@ def test_what_only_an_emulated_guest_may_do_without_is_in_no_site_s_image(image:
     shortcuts = ("mitigations=off", "norandmaps", "audit=0", "sntrup761", "systemctl mask", "blacklist aesni_intel")
     assert [word in text for word in shortcuts] == [shortened] * len(shortcuts)
     assert not re.search("@[A-Z]+@", text)
+
+
+def test_images_are_built_after_what_they_are_built_with_was_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(cli.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(lifecycle, "up", lambda _hosts, _bare: done.append("hosts up, which begins with packages"))
+    monkeypatch.setattr(cli.ready, "images", lambda: done.append("images"))
+    assert cli.main(["up"]) == 0
+    assert done == ["hosts up, which begins with packages", "images"]
