@@ -8,6 +8,7 @@ The options come from the modules' own documentation, so a new option is attacke
 from __future__ import annotations
 
 import copy
+import functools
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -75,10 +76,12 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 Path = tuple[Any, ...]
 
 
-def documented(module: str) -> dict[str, Any]:
-    done = finished([str(BIN / "ansible-doc"), "-t", "module", "-j", f"hpc.virtual_cluster.{module}"], env=ANSIBLE)
-    options: dict[str, Any] = next(iter(json.loads(done.stdout).values()))["doc"]["options"]
-    return options
+@functools.cache
+def documented() -> dict[str, dict[str, Any]]:
+    """The options of every module, as Ansible reads them."""
+    names = [f"hpc.virtual_cluster.{module}" for module in MODULES]
+    done = finished([str(BIN / "ansible-doc"), "-t", "module", "-j", *names], env=ANSIBLE)
+    return {name.rpartition(".")[2]: described["doc"]["options"] for name, described in json.loads(done.stdout).items()}
 
 
 def text_options(options: Mapping[str, Any], base: Path = ()) -> Iterator[Path]:
@@ -174,7 +177,7 @@ def test_hostile_text_is_refused_everywhere(small: VirtualCluster, module: str) 
     # The demo's cluster has a frontend, the small one has none.
     resolved = vault.resolved("vc1") if module in ("vc_frontend", "vc_power") else small.resolved
     host, user, bases = calls_of(module, resolved)
-    attacks = list(attacks_on(documented(module), bases))
+    attacks = list(attacks_on(documented()[module], bases))
     before = snapshot.take_quiet()
     fine = in_process.calls(host, module, [{**base, "_ansible_check_mode": True} for base in bases], user)
     answers = in_process.calls(host, module, [args for _path, _value, args in attacks], user)
