@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What one tenant can do to another from a log-in on the hypervisor, from its own job, or as root of another hypervisor: nothing.
 
-What root inside a guest can put on the wire is in test_pinning.py; forged jobs are in test_forged_job.py.
+What root inside a guest can put on the wire is in test_pinning.py.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from typing import Any
 
 import pytest
 
-from tests.lab import vault
+from tests.lab import forgery, vault
 from tests.lab.host import UIDS, attempt, on, python
 from tests.lab.virtual_cluster import VirtualCluster, awaited, cancel_all, define, forget
 
 SETTINGS = "/etc/hpc-virtual-cluster"
+HERE: dict[str, Any] = {"nodes": "compute[0-1]", "per_host": None, "hosts": ["hv1"]}
 # Whatever root finds there, by kind; a tap's name stands for itself.
 FIND = """
 import json, os, stat, sys
@@ -187,10 +188,9 @@ class Tenant:
 def tenant(demo: None) -> Iterator[Tenant]:
     cluster = define("tenant", 3, "10.16.0.0/24")
     try:
-        here: dict[str, Any] = {"nodes": "compute[0-1]", "per_host": None, "hosts": ["hv1"]}
-        job = cluster.start("here", wait=False, **here)
+        job = cluster.start("here", wait=False, **HERE)
         there = cluster.start("there", nodes="compute2", per_host=None, hosts=["hv2"])
-        cluster.start("here", **here)
+        cluster.start("here", **HERE)
         yield Tenant(cluster, job, there)
     finally:
         cancel_all(cluster)
@@ -255,6 +255,17 @@ def test_a_job_stays_in_the_cgroup_that_slurm_has_put_it_into(tenant: Tenant) ->
     assert answer["result"]["nodes"]["compute0"]["error"]["code"] == "forbidden", answer
     assert within.strip().endswith("/job_4000000000")
     assert vault.lease(tenant.name, "compute0") == before
+
+
+def test_a_forged_job_is_rejected(tenant: Tenant) -> None:
+    """It only claims to be part of the cluster: it is shown, counts for nothing and gets nothing."""
+    with forgery.forged(tenant.cluster, tenant.here, "hv1") as (job, answers):
+        forgery.got_nothing(answers)
+        again = tenant.cluster.computeset("here", **HERE, walltime="1h")
+        assert again["changed"] is False
+        assert again["computeset"]["job_id"] == tenant.here
+        assert again["computeset"]["nodes"]["compute0"]["state"] == "running"
+        assert [rejected["job_id"] for rejected in again["computeset"]["rejected_jobs"]] == [job]
 
 
 def test_one_user_does_not_keep_others_from_the_root_helper(tenant: Tenant) -> None:

@@ -6,13 +6,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from . import controller, demo, host, lifecycle, preflight, ready
-from .layout import DEBIAN13, EVERY_HOST, HOSTS, host_plan
+from .layout import CACHE, DEBIAN13, EVERY_HOST, HOSTS, REPOSITORY, host_plan
 from .process import ENVIRONMENT, LabError, run
+
+PROGRAM = REPOSITORY / "molecule" / "lab" / "lab"
 
 
 def status() -> int:
@@ -65,19 +67,25 @@ def parser() -> argparse.ArgumentParser:
     nodes = verbs.add_parser("ansible", help="run a module on nodes of its virtual clusters, such as: vc1 -m ping")
     nodes.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARG")
     verbs.add_parser("venv", help="make the virtual environment of tests and linters")
-    verbs.add_parser("ready", help="make all that tests on the lab begin with: packages, virtual environment, root file system")
+    verbs.add_parser("roots", help="build the root file systems of the hosts")
+    verbs.add_parser("ready", help="make what tests begin with, packages and virtual environment; root file systems go on being built")
     for verb, text in (("demo", "make demo"), ("demo-down", "make demo-down"), ("distclean", "make distclean")):
         verbs.add_parser(verb, help=text)
     return words
 
 
+def roots() -> int:
+    ready.roots(plan.release for plan in HOSTS)
+    return 0
+
+
 def make_ready() -> int:
-    """Both take minutes, and neither needs the other."""
+    """Tests are collected while the root file systems are built; who brings up the lab waits for them, and builds what failed again."""
     preflight.ensure_packages()
-    with ThreadPoolExecutor() as pool:
-        waited = [pool.submit(controller.venv, everything=True), pool.submit(ready.roots, [plan.release for plan in HOSTS])]
-    for future in waited:
-        future.result()
+    CACHE.mkdir(exist_ok=True)
+    with (CACHE / "roots.log").open("wb") as log:
+        subprocess.Popen([PROGRAM, "roots"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    controller.venv(everything=True)
     return 0
 
 
@@ -103,8 +111,8 @@ def dispatch(given: argparse.Namespace) -> int:
     if given.verb in ("down", "crash"):
         {"down": lifecycle.down, "crash": lifecycle.crash}[given.verb](given.hosts)
         return 0
-    if given.verb == "ready":
-        return make_ready()
+    if given.verb in ("ready", "roots"):
+        return {"ready": make_ready, "roots": roots}[given.verb]()
     if given.verb == "images":
         return images(given.names)
     if given.verb in ("exec", "ssh"):
