@@ -242,7 +242,7 @@ def test_strict(site: Site, options: dict[str, Any], warnings: list[str]) -> Non
 
 
 def test_words_of_others_are_no_templates(site: Site) -> None:
-    evil = "{{ 7*7 }}"
+    evil = "{{ 'carried' ~ 'out' }}"
     made = cluster(owner=evil, members=["labuser"])
     site.vault(entry(made, {**lease("compute0"), "holder": {**lease("compute0")["holder"], "host": evil}}))
     site.slurm(job(nodes="compute0"))
@@ -254,8 +254,8 @@ def test_words_of_others_are_no_templates(site: Site) -> None:
     templar = Templar(loader=DataLoader(), variables=variables)
     for name in ("vc_owner", "vc_host", "site_copy"):
         assert templar.template(variables[name]) == evil
-    assert "49" not in json.dumps(host.vars)
-    assert not [name for name in inventory.groups if "49" in name]
+    assert "carriedout" not in json.dumps(host.vars)
+    assert not [name for name in inventory.groups if "carriedout" in name]
 
 
 @pytest.mark.parametrize(
