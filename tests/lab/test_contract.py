@@ -4,15 +4,13 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.lab.contract import documented, station, table
+from tests.lab.contract import side_by_side, station, table
 from tests.lab.contract.page import page
 from tests.lab.contract.record import CLAUSES, Record
-from tests.lab.contract.trial import Course
 from tests.lab.host import ROOT
 
 PAGE = ROOT / "docs" / "contract.md"
@@ -20,34 +18,22 @@ WRITTEN = ROOT / ".cache" / "contract.md"
 
 
 @pytest.fixture(scope="module")
-def record(demo: None) -> Iterator[Callable[[str], Record]]:
-    """A module's record; its trials run when the first test asks for it."""
+def record(demo: None, request: pytest.FixtureRequest) -> Iterator[Callable[[str], Record]]:
+    """A module's record; the trials of all modules that are asked for run when the first test asks."""
+    of_tests = {item.callspec.params["module"] for item in request.session.items if isinstance(item, pytest.Function) and _of_one(item)}
     records: dict[str, Record] = {}
 
     def of(module: str) -> Record:
         if module not in records:
-            records[module] = tried(module)
+            records.update(side_by_side.run(of_tests | {module}))
         return records[module]
 
     yield of
     station.close_all()
 
 
-def tried(module: str) -> Record:
-    """All trials of a module, and what only their sum shows."""
-    record, row, returned = Record(module), table.contract(module), documented.Returned(module)
-    for trial in row.trials:
-        try:
-            Course(module, row, trial, record, returned).run()
-        except Exception:
-            record.broken = f"{trial.name}: {traceback.format_exc()}"
-            return record
-    lists = documented.lists(module)
-    unheard = lists - record.repeated - {path for trial in row.trials for path in trial.repeatable}
-    if lists:
-        record.hold("duplicates", "all lists", *(f"no row repeats an entry of {path}" for path in sorted(unheard)))
-    record.hold("returned", "all answers", *(f"{key} is documented, and no answer had it" for key in returned.never_seen()))
-    return record
+def _of_one(item: pytest.Function) -> bool:
+    return item.function is test_contract
 
 
 @pytest.mark.parametrize("clause", CLAUSES)

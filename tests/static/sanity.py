@@ -47,8 +47,9 @@ class Sanity:
         variables = environment(HOME=str(HOME))
         variables["PATH"] = f"{programs}{os.pathsep}{variables['PATH']}"
         with self._log.open("w", encoding="utf-8") as stream:
+            # A group to be stopped by; a session of its own would get out of the niceness of this one.
             self._process = subprocess.Popen(
-                self._argv, cwd=copy, env=variables, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, start_new_session=True
+                self._argv, cwd=copy, env=variables, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, process_group=0
             )
 
     def finish(self) -> None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,21 +46,27 @@ class Station:
     def __init__(self, host: str, user: str = "") -> None:
         server = in_process.CALL + SERVER.replace("@CENSUS@", repr(text(census))).replace("@BACKENDS@", repr(text(backends)))
         self._interpreter = in_process.Interpreter(host, user, server)
+        # Trials of two lanes may meet here.
+        self._turn = threading.Lock()
 
     def call(self, module: str, args: Mapping[str, Any]) -> tuple[int, str]:
         """Exit status, and everything the module printed."""
-        status, said = self._interpreter.ask({"module": module, "args": args})
+        status, said = self._ask({"module": module, "args": args})
         return int(status), str(said)
 
     def run(self, argv: Sequence[str], stdin: str) -> tuple[int, str, str]:
         """Exit status, stdout and stderr of a command."""
-        status, out, err = self._interpreter.ask({"run": list(argv), "stdin": stdin})
+        status, out, err = self._ask({"run": list(argv), "stdin": stdin})
         return int(status), str(out), str(err)
 
     def dump(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
         """What these backends hold, name -> content, by backend."""
-        answer: dict[str, dict[str, str]] = self._interpreter.ask({"dump": list(names)})
+        answer: dict[str, dict[str, str]] = self._ask({"dump": list(names)})
         return answer
+
+    def _ask(self, request: Any) -> Any:
+        with self._turn:
+            return self._interpreter.ask(request)
 
     def close(self) -> None:
         self._interpreter.close()
@@ -71,13 +78,15 @@ def text(module: Any) -> str:
 
 # Of the present run, by host and user.
 _OPENED: dict[tuple[str, str], Station] = {}
+_OPENING = threading.Lock()
 
 
 def at(host: str, user: str = "") -> Station:
     """The station there, opened when it is first asked for."""
-    if (host, user) not in _OPENED:
-        _OPENED[host, user] = Station(host, user)
-    return _OPENED[host, user]
+    with _OPENING:
+        if (host, user) not in _OPENED:
+            _OPENED[host, user] = Station(host, user)
+        return _OPENED[host, user]
 
 
 def close_all() -> None:

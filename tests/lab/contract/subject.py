@@ -160,3 +160,8 @@ class Contract:
     user: str = ""
     apart: Mapping[str, str] = field(default_factory=dict)
     without: Mapping[str, str] = field(default_factory=dict)
+
+    def looked_at(self, trial: Trial) -> dict[str, tuple[str, ...]]:
+        """The backends that a trial is held to, by host."""
+        hosts = (trial.host, *trial.also_on) if trial.host else tuple(self.dumps)
+        return {host: backends for host, backends in self.dumps.items() if host in hosts}

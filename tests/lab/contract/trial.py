@@ -276,8 +276,7 @@ class Course:
             answer = at(host, "").dump(names)
             return {f"{host} {name}": content for dump in answer.values() for name, content in dump.items()}
 
-        hosts = (self._trial.host, *self._trial.also_on) if self._trial.host else self._contract.dumps
-        dumps = [entry for entry in self._contract.dumps.items() if entry[0] in hosts]
+        dumps = self._contract.looked_at(self._trial).items()
         with ThreadPoolExecutor(len(dumps)) as pool:
             self._dump = {name: content for part in pool.map(dumped, dumps) for name, content in part.items()}
         return self._dump

@@ -131,7 +131,7 @@ CONTRACT = Contract(
     apart={
         "cluster": "says whose nodes are meant",
         "action": "is done every time, so that no second run is without a change, and no clause holds it: that it is done is seen of a "
-        "frontend in `tests/lab/test_frontend_power.py`, of computes in `tests/lab/slow/test_power.py`",
+        "frontend in `tests/lab/slow/test_frontend_switches.py`, of computes in `tests/lab/slow/test_power.py`",
         "wait": "says what the module looks at afterwards; a fault below shows it",
         "wait_timeout": "says how long it looks, and how long a guest has to react; a fault below shows it",
         "on_timeout": "says what becomes of a guest that does not react, and no clause holds it: it is seen of computes in "

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A host of frontends that loses power brings them back by itself.  Last of all, because the demo's own takes its time to boot."""
+"""A host of frontends that loses power brings them back by itself; the demo's own takes its time to boot."""
 
 from __future__ import annotations
 
