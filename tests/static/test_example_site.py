@@ -115,6 +115,30 @@ def test_check_mode_refuses_a_host_that_was_never_converged(tmp_path: pathlib.Pa
     assert re.findall(r"changed=(\d+) +unreachable=0 +failed=(\d)", done.stdout) == [("0", "1")]
 
 
+CONTROLLER_FAILS = """
+- hosts: login1:node001
+  gather_facts: false
+  tags: always
+  tasks:
+    - ansible.builtin.fail:
+        msg: the reason
+      when: inventory_hostname == "login1"
+- ansible.builtin.import_playbook: {site}
+"""
+
+
+def test_without_its_controller_slurm_is_not_touched_and_the_last_error_says_so(tmp_path: pathlib.Path) -> None:
+    more, play = tmp_path / "new_slurm.yml", tmp_path / "play.yml"
+    more.write_text(yaml.safe_dump(NEW_SLURM), encoding="utf-8")
+    play.write_text(CONTROLLER_FAILS.format(site=ROOT / "playbooks" / "site.yml"), encoding="utf-8")
+    argv = ["ansible-playbook", "--check", "-i", str(EXAMPLE), "-i", str(more), "--tags", "slurm", str(play), *HERE]
+    done = subprocess.run(argv, cwd=ROOT, env=environment(**QUIET), capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "login1, which gets Slurm's controller, has failed before" in done.stdout + done.stderr
+    # Neither is what hangs on it.
+    assert "virtual_cluster.slurm_integration : " not in done.stdout
+
+
 VAULT = """
 - hosts: nas1
   gather_facts: false
