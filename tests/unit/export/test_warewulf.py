@@ -14,7 +14,7 @@ import yaml
 from ansible.errors import AnsibleFilterError
 from ansible_collections.hpc.virtual_cluster.plugins.filter import vc_warewulf as plugin
 from ansible_collections.hpc.virtual_cluster.plugins.module_utils.export.warewulf import nodes_conf
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.export.registry import cluster, info
@@ -173,6 +173,8 @@ VALUES = st.text() | st.booleans() | st.integers() | st.floats(allow_nan=False, 
 KEYS = st.text(min_size=1)
 
 
+# Each is written and read by PyYAML's own Python, which takes its time.
+@settings(max_examples=40)
 @given(st.dictionaries(KEYS, st.recursive(VALUES, lambda inner: st.dictionaries(KEYS, inner) | st.lists(inner))))
 def test_any_resource_reads_back(content: Any) -> None:
     profiles = {"default": {"resources": content}}

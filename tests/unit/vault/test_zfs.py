@@ -46,7 +46,7 @@ def test_the_daemon_is_killed_under_an_import(zfs: Site, pool: Pool) -> None:
     held = zfs.lease("disk0", "compute0")
     large = zfs.source.parent / "large.raw"
     large.write_bytes(os.urandom(MIB))
-    os.truncate(large, 256 * MIB)
+    os.truncate(large, 64 * MIB)
     for delay in (0.05, 0.3):
         child = os.fork()
         if child == 0:
