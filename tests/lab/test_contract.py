@@ -25,7 +25,7 @@ def record(demo: None, request: pytest.FixtureRequest) -> Iterator[Callable[[str
 
     def of(module: str) -> Record:
         if module not in records:
-            records.update(side_by_side.run(of_tests | {module}))
+            records.update(side_by_side.run((of_tests | {module}) - records.keys()))
         return records[module]
 
     yield of

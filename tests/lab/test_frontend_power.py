@@ -11,7 +11,7 @@ import pytest
 from tests.lab.frontend_switch import domain_state, module, power, verbs
 from tests.lab.host import on
 from tests.lab.vault import break_lease
-from tests.lab.virtual_cluster import FRONTEND_HOST, VirtualCluster, lone_frontend
+from tests.lab.virtual_cluster import FRONTEND_HOST, VirtualCluster, awaited, boots, lone_frontend
 
 NAME = "switched"
 
@@ -37,6 +37,15 @@ def test_a_second_run_asks_the_vault_once(switched: VirtualCluster, asked: str) 
     found = module("vc_frontend", switched, started=False)
     assert (found.get("failed"), found["changed"]) == (None, False)
     assert on(FRONTEND_HOST, "cat", asked).split() == ["ssh"]
+
+
+def test_it_is_reset_and_shuts_down(switched: VirtualCluster) -> None:
+    assert verbs(power(switched, state="powered_on")) == ["power_on"]
+    assert verbs(power(switched, action="reset")) == ["reset"]
+    awaited(lambda: boots(NAME), "it to be up")
+    assert verbs(power(switched, state="shutdown", wait=True, wait_timeout=30)) == ["shutdown"]
+    assert domain_state(switched) == "shut off"
+    assert "STOPPING" in on(FRONTEND_HOST, "cat", f"/var/lib/vc-frontends/{NAME}/console.log")
 
 
 def test_it_is_switched_off_while_the_vault_is_away(switched: VirtualCluster) -> None:

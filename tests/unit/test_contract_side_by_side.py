@@ -54,3 +54,4 @@ def test_who_looks_at_the_vault_is_not_beside_who_registers_there() -> None:
     looking = {name for name in table.ROWS if any("vault" in backends for backends in table.contract(name).dumps.values())}
     assert not looking & set(second)
     assert looking - {"vc_info"} <= set(first)
+    assert set(first) - looking == {"ib_partition"}, "it registers none"

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from . import controller, lifecycle, preflight, ready
+from .cache import locked
 from .layout import CACHE, HOSTS, REPOSITORY, STATE
 from .process import SLOWNESS, LabError, run
 
@@ -159,6 +160,8 @@ def distclean() -> int:
     lifecycle.down([])
     if f" {CACHE}/" in Path("/proc/self/mounts").read_text():
         raise LabError(f"something is still mounted below {CACHE}: umount it first")
-    shutil.rmtree(CACHE, ignore_errors=True)
+    # Who makes tests ready leaves a builder behind.
+    with locked(CACHE / ".rootfs.lock"):
+        shutil.rmtree(CACHE, ignore_errors=True)
     print(f"removed {CACHE}")
     return 0

@@ -56,3 +56,5 @@ def test_a_host_that_lost_power_brings_its_frontends_back_pinned(plugged: Virtua
         assert plugged_in(cluster)
         assert frontend(cluster)["actions"] == []
     awaited(lambda: boots(NAME) not in ([], [first]), "another boot of the small frontend")
+    # Whoever comes next has a machine that is not busy with its boot.
+    frontend(clusters["vc1"], wait=True, wait_timeout=300)

@@ -74,6 +74,7 @@ def test_throw_away_machines_are_written_where_they_are_named(play: Play) -> Non
     done = play.export("-e", f"dest={play.dest}", "-e", "vc=job17")
     assert "changed=3" in done, done
     assert list(play.files()) == ["tenant/job17/nodes.conf", "tenant/job17/nodes.stanza"]
+    assert "changed=0" in play.export("--check", "-e", f"dest={play.dest}", "-e", "vc=job17")
 
 
 def test_a_call_without_a_directory_is_refused(play: Play) -> None:

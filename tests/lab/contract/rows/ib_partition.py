@@ -74,7 +74,7 @@ def empty(_names: Names) -> None:
 
 PARTITIONS = Trial(
     name="partitions",
-    present={"partitions": [FIRST, SECOND], "wait_timeout": 2},
+    present={"partitions": [FIRST, SECOND], "wait_timeout": 4},
     absent={"partitions": [{"name": "contract", "state": "absent"}, {"name": "contract-b", "state": "absent"}]},
     changes=(
         Change("partitions[0].guids", [A]),

@@ -113,7 +113,7 @@ COMPUTES = Trial(
             (f"{SWITCHED}/compute1",),
             first=lambda names: signal_one(names, "STOP"),
             after=put_away,
-            present={"cluster": "@cluster", "nodes": "compute[0-1]", "state": "shutdown", "wait_timeout": 10},
+            present={"cluster": "@cluster", "nodes": "compute[0-1]", "state": "shutdown", "wait_timeout": 15},
             settle=False,
             unforeseen="whether a guest reacts shows when it is asked",
         ),
