@@ -25,6 +25,8 @@ MACHINE_RUN = (
     "/run/user",
     "/run/utmp",
     "/run/credentials",
+    # Of the first log-in since the machine booted.
+    "/run/motd.dynamic",
     "/run/sudo",
     "/run/blkid",
     "/run/host",
@@ -71,9 +73,11 @@ def processes() -> Iterator[str]:
             continue
 
     def passing(pid: int) -> bool:
+        if seen[pid][2] == LIBVIRTD:
+            return True
         while pid in seen:
             command = seen[pid][2]
-            if pid == os.getpid() or LOGIN.match(command) or ANSIBLE.search(command) or REAP in command or command == LIBVIRTD:
+            if pid == os.getpid() or LOGIN.match(command) or ANSIBLE.search(command) or REAP in command:
                 return True
             pid = seen[pid][0]
         return False
@@ -154,7 +158,7 @@ def tree(root: str, without: tuple[str, ...] = ()) -> Iterator[str]:
 # What systemd keeps for itself (such as the slice of a template unit), and what D-Bus starts.
 PASSING_CGROUPS = re.compile(
     r"/user\.slice|/(session|run)-[^/]*\.scope|@\.service|systemd-(hostnamed|timedated|machined)"
-    r"|/polkit\.service$|/machine\.slice$|/system-[^/]*\.slice$"
+    r"|/(polkit|libvirtd)\.service$|/machine\.slice$|/system-[^/]*\.slice$"
 )
 
 
