@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The power switch of a frontend on a host where the vault is away, or has given its disk away; seen from libvirt."""
+"""The power switch of a frontend, also where the vault is away or has given its disk away; seen from libvirt and the console."""
 
 from __future__ import annotations
 
@@ -41,8 +41,9 @@ def test_a_second_run_asks_the_vault_once(switched: VirtualCluster, asked: str) 
 
 def test_it_is_reset_and_shuts_down(switched: VirtualCluster) -> None:
     assert verbs(power(switched, state="powered_on")) == ["power_on"]
+    awaited(lambda: len(boots(NAME)) == 1, "it to be up")
     assert verbs(power(switched, action="reset")) == ["reset"]
-    awaited(lambda: boots(NAME), "it to be up")
+    awaited(lambda: len(boots(NAME)) == 2, "its second boot on the console")
     assert verbs(power(switched, state="shutdown", wait=True, wait_timeout=30)) == ["shutdown"]
     assert domain_state(switched) == "shut off"
     assert "STOPPING" in on(FRONTEND_HOST, "cat", f"/var/lib/vc-frontends/{NAME}/console.log")
