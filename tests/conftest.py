@@ -17,11 +17,12 @@ from xdist.scheduler import LoadScopeScheduling
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 COLLECTIONS = ROOT / ".cache" / "collections"
-LAB = ROOT / "tests" / "lab"
+LAB, STATIC = (ROOT / "tests" / name for name in ("lab", "static"))
 # From nothing on a slow machine; whoever brings it up may have died as well.
 LAB_SECONDS = 1200
-NICENESS = 10
+NICENESS, LAST = 10, 19
 BESIDE = pytest.StashKey[bool]()
+UNTIL = pytest.StashKey[float]()
 
 
 def _link_collection() -> None:
@@ -63,25 +64,33 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByPlace:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """The lab's proofs take longest, and mostly wait: what runs beside them begins when its guests have booted, and gives way."""
+    """The lab's proofs take longest, and mostly wait: what runs beside them gives way.
+
+    While the lab's guests boot, nothing is idle for long: checkers get what is left, and tests that have daemons of their own, for which
+    they wait a limited time, begin when that is over.
+    """
     if "PYTEST_XDIST_WORKER" not in os.environ or LAB in item.path.parents or BESIDE in item.session.stash:
         return
-    item.session.stash[BESIDE] = True
-    _give_way()
-    until = time.monotonic() + LAB_SECONDS
+    until = item.session.stash.setdefault(UNTIL, time.monotonic() + LAB_SECONDS)
     while any(LAB in other.path.parents for other in item.session.items) and not lab_has_come_up().exists() and time.monotonic() < until:
+        _give_way(LAST)
+        if STATIC in item.path.parents:
+            return
         time.sleep(1)
+    _give_way(NICENESS)
+    item.session.stash[BESIDE] = True
 
 
-def _give_way() -> None:
+def _give_way(niceness: int) -> None:
     """Of this process and what it starts. Where the kernel groups processes by session, niceness counts among those of one session only."""
-    os.setsid()
-    os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+    if os.getsid(0) != os.getpid():
+        os.setsid()
+        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
     group = pathlib.Path("/proc/self/autogroup")
     if group.exists():
         # It is refused where it was written a moment ago; then tests take longer.
         with contextlib.suppress(OSError):
-            group.write_text(str(NICENESS), encoding="ascii")
+            group.write_text(str(niceness), encoding="ascii")
 
 
 def lab_has_come_up() -> pathlib.Path:

@@ -120,7 +120,7 @@ import json, subprocess, sys, time
 path, unit, marker, guids, texts, variables = json.loads(sys.argv[1])
 def table(guid):
     seen = {**variables, "PATH": "/usr/sbin:/usr/bin"}
-    said = subprocess.run(["smpquery", "-G", "pkeys", guid, "1"], env=seen, capture_output=True, text=True).stdout
+    said = subprocess.run(["smpquery", "-G", "pkeys", guid, "1"], env=seen, cwd="/run", capture_output=True, text=True).stdout
     rows = [line.split(":")[1].split() for line in said.splitlines() if ":" in line and line.strip()[:1].isdigit()]
     return sorted({key for row in rows for key in row} - {"0x0000"})
 def put(text):

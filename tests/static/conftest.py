@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Optional
 
 import pytest
 
+from tests.static.release import unpack_artifact
 from tests.static.sanity import Sanity
 
 
@@ -17,6 +19,7 @@ def sanity(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     if not any("sanity" in getattr(item, "fixturenames", ()) and item.path.name == "test_sanity.py" for item in request.session.items):
         yield None
         return
-    begun = Sanity(tmp_path_factory.mktemp("sanity"))
+    released = functools.partial(unpack_artifact, tmp_path_factory.mktemp("released"))
+    begun = Sanity(tmp_path_factory.mktemp("sanity"), released)
     yield begun
     begun.stop()

@@ -1,16 +1,15 @@
 # SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`ansible-test sanity` of one environment's ansible-core, on a copy of the work tree at the path it insists on."""
+"""`ansible-test sanity` of one environment's ansible-core, on a copy at the path it insists on."""
 
 from __future__ import annotations
 
 import os
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tests.static.checker import BIN, ROOT, check, environment, fail
 
@@ -35,12 +34,19 @@ class Sanity:
     Parameters
     ----------
     directory : for the copy; outside the checkout, below which all counts as ignored by git, so that every test is skipped as passed
+    fill : makes the copy
     programs : directory of the environment's programs
     """
 
-    def __init__(self, directory: pathlib.Path, programs: pathlib.Path = BIN, options: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        directory: pathlib.Path,
+        fill: Callable[[pathlib.Path], None],
+        programs: pathlib.Path = BIN,
+        options: Sequence[str] = (),
+    ) -> None:
         copy = directory / "ansible_collections" / "hpc" / "virtual_cluster"
-        copy_tree(copy)
+        fill(copy)
         seed_pip(programs)
         self._argv = [str(programs / "ansible-test"), "sanity", "--color", "no", *options]
         self._log = directory / "sanity.log"
@@ -64,18 +70,6 @@ class Sanity:
         if self._process.poll() is None:
             os.killpg(self._process.pid, 15)
             self._process.wait()
-
-
-def copy_tree(copy: pathlib.Path) -> None:
-    """What a commit of the work tree would hold, without history: a link is refused by ansible-test."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    for name in filter(None, listed.stdout.split("\0")):
-        source, target = ROOT / name, copy / name
-        if source.is_file() or source.is_symlink():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(source, target, follow_symlinks=False)
 
 
 def seed_pip(programs: pathlib.Path) -> None:

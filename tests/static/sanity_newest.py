@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """`ansible-test sanity` of the newest ansible-core that requirements-dev.txt pins; it takes a Python that Debian 12 does not have.
 
-Run by `make sanity-newest`, and not by `make test`, for its time.
+Run by `make sanity-newest`, and not by `make test`, for its time.  It looks at the tests and the lab as well, which are not released.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import shutil
 import pytest
 
 from tests.static.checker import ROOT, check, search_path
+from tests.static.release import copy_tree
 from tests.static.sanity import Sanity
 
 VENV = ROOT / ".cache" / "venv-newest"
@@ -37,4 +38,4 @@ def test_ansible_test_sanity_newest(programs: pathlib.Path, tmp_path: pathlib.Pa
     pinned = [line.split("==")[1].split()[0] for line in REQUIREMENTS.read_text(encoding="utf-8").splitlines() if "ansible-core==" in line]
     newest = max(pinned, key=lambda version: [int(part) for part in version.split(".")])
     assert newest in check(str(programs / "ansible-test"), "--version")
-    Sanity(tmp_path, programs).finish()
+    Sanity(tmp_path, copy_tree, programs).finish()

@@ -7,6 +7,7 @@ from __future__ import annotations
 import pathlib
 import re
 import sys
+import tarfile
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ import yaml
 
 from tests.static import docs_site
 from tests.static.checker import COLLECTIONS, ROOT, check
-from tests.static.sanity import copy_tree
+from tests.static.release import build_artifact
 
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
 # A host's own, without which it cannot take part; other hosts of the role do not have them.
@@ -27,11 +28,7 @@ OF_SOME_HOSTS = {
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """What would be released of this work tree."""
-    directory = tmp_path_factory.mktemp("artifact")
-    copy_tree(directory / "collection")
-    check("ansible-galaxy", "collection", "build", str(directory / "collection"), "--output-path", str(directory))
-    (built,) = directory.glob("*.tar.gz")
-    return built
+    return build_artifact(tmp_path_factory.mktemp("artifact"))
 
 
 def test_plugin_documentation() -> None:
@@ -50,6 +47,19 @@ def test_the_artifact_is_accepted(artifact: pathlib.Path) -> None:
     said = check(sys.executable, "-m", "galaxy_importer.main", artifact.name, cwd=artifact.parent, GALAXY_IMPORTER_RUN_ANSIBLE_LINT="no")
     assert "Importer processing completed successfully" in said
     assert not re.findall(r"(?m)^(?:WARNING|ERROR).*", said)
+
+
+def test_what_is_only_for_a_clone_is_not_released(artifact: pathlib.Path) -> None:
+    with tarfile.open(artifact) as archive:
+        names = [member.name for member in archive if member.isfile()]
+    assert {name for name in names if name.startswith(("tests/", "molecule/", "benchmarks/", "."))} == {
+        ".ansible-lint",
+        ".gitignore",
+        ".yamllint",
+        "tests/config.yml",
+    }
+    parts = {name.split("/")[0] for name in names if "/" in name}
+    assert parts == {"LICENSES", "changelogs", "docs", "inventory.example", "meta", "playbooks", "plugins", "roles", "tests"}
 
 
 def test_an_execution_environment_gets_what_the_collection_needs() -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 hpc.virtual_cluster contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`ansible-test sanity` of this interpreter's ansible-core, without a single ignore file."""
+"""`ansible-test sanity` of this interpreter's ansible-core on what would be released, without a single ignore file."""
 
 from __future__ import annotations
 
