@@ -57,6 +57,11 @@ class ByPlace(LoadScopeScheduling):
         return "/".join(path.split("/")[:depth])
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The lab first, whatever was asked for first: some of the others wait for it."""
+    items.sort(key=lambda item: LAB not in item.path.parents)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByPlace:
     return ByPlace(config, log)
@@ -85,10 +90,12 @@ def _give_way(niceness: int) -> None:
     """Of this process and what it starts. Where the kernel groups processes by session, niceness counts among those of one session only."""
     if os.getsid(0) != os.getpid():
         os.setsid()
-        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+    # To others than root, whose tests have no lab beside them, less is refused than they have.
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, niceness)
     group = pathlib.Path("/proc/self/autogroup")
     if group.exists():
-        # It is refused where it was written a moment ago; then tests take longer.
+        # A container may have /proc for reading only; then tests take longer.
         with contextlib.suppress(OSError):
             group.write_text(str(niceness), encoding="ascii")
 

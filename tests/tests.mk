@@ -4,10 +4,10 @@ PYTEST = .cache/venv/bin/python -m pytest
 .PHONY: test test-slow lint molecule sanity sanity-newest docs-site test-debian13 test-cgroup test-fresh test-fresh-emulated bench proofs unit
 
 # One pytest run, so that one line at the end says how it went: one process has the lab, which comes up once and stays up; the other
-# has the rest, which is nearly done by then.
+# has the rest, and gives way.
 test:
 	@$(LAB) ready
-	$(PYTEST) --numprocesses=2 --no-loadscope-reorder --durations=10 --ignore=tests/lab/slow tests/lab tests/static tests/unit
+	$(PYTEST) --numprocesses=2 --durations=10 --ignore=tests/lab/slow tests/lab tests/static tests/unit
 
 # Proofs on the same lab that wait for minutes.
 test-slow: | venv

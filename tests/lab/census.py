@@ -155,7 +155,7 @@ def tree(root: str, without: tuple[str, ...] = ()) -> Iterator[str]:
                 yield f"{path} {stat.filemode(seen.st_mode)} uid {seen.st_uid}"
 
 
-# What systemd keeps for itself (such as the slice of a template unit), and what D-Bus starts.
+# What systemd keeps for itself (such as the slice of a template unit), and what D-Bus or a socket starts when somebody asks.
 PASSING_CGROUPS = re.compile(
     r"/user\.slice|/(session|run)-[^/]*\.scope|@\.service|systemd-(hostnamed|timedated|machined)"
     r"|/(polkit|libvirtd)\.service$|/machine\.slice$|/system-[^/]*\.slice$"

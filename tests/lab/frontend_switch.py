@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.lab import in_process
 from tests.lab.host import on
-from tests.lab.virtual_cluster import FRONTEND_HOST, VirtualCluster
+from tests.lab.virtual_cluster import FRONTEND_HOST, VirtualCluster, awaited, boots
 
 
 def module(name: str, cluster: VirtualCluster, **options: Any) -> dict[str, Any]:
@@ -21,6 +21,15 @@ def power(cluster: VirtualCluster, check: bool = False, **options: Any) -> dict[
 
 def domain_state(cluster: VirtualCluster) -> str:
     return on(FRONTEND_HOST, "virsh", "domstate", f"{cluster.name}.frontend").strip()
+
+
+def console(cluster: VirtualCluster) -> str:
+    return on(FRONTEND_HOST, "cat", f"/var/lib/vc-frontends/{cluster.name}/console.log")
+
+
+def ready(cluster: VirtualCluster, count: int = 1) -> None:
+    """Wait until the console shows this many boots; switching it on begins a console anew."""
+    awaited(lambda: len(boots(cluster.name)) == count, f"{count} boots on the console")
 
 
 def verbs(answer: dict[str, Any]) -> list[str]:

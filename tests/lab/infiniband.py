@@ -26,7 +26,6 @@ import json, subprocess, sys
 tables, paths, groups, variables = json.loads(sys.argv[1])
 def asked(adapter, *argv):
     seen = {**variables, "PATH": "/usr/sbin:/usr/bin"}
-    # Each makes and removes a hundred files where it stands; in memory that is cheap.
     environment = {**seen, "SIM_HOST": adapter} if adapter else seen
     return subprocess.run(argv, env=environment, cwd="/run", capture_output=True, text=True).stdout
 def keys(guid):

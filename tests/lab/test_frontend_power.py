@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab.frontend_switch import domain_state, module, power, verbs
+from tests.lab.frontend_switch import console, domain_state, module, power, ready, verbs
 from tests.lab.host import on
 from tests.lab.vault import break_lease
-from tests.lab.virtual_cluster import FRONTEND_HOST, VirtualCluster, awaited, boots, lone_frontend
+from tests.lab.virtual_cluster import FRONTEND_HOST, VirtualCluster, lone_frontend
 
 NAME = "switched"
 
@@ -41,12 +41,12 @@ def test_a_second_run_asks_the_vault_once(switched: VirtualCluster, asked: str) 
 
 def test_it_is_reset_and_shuts_down(switched: VirtualCluster) -> None:
     assert verbs(power(switched, state="powered_on")) == ["power_on"]
-    awaited(lambda: len(boots(NAME)) == 1, "it to be up")
+    ready(switched)
     assert verbs(power(switched, action="reset")) == ["reset"]
-    awaited(lambda: len(boots(NAME)) == 2, "its second boot on the console")
+    ready(switched, 2)
     assert verbs(power(switched, state="shutdown", wait=True, wait_timeout=30)) == ["shutdown"]
     assert domain_state(switched) == "shut off"
-    assert "STOPPING" in on(FRONTEND_HOST, "cat", f"/var/lib/vc-frontends/{NAME}/console.log")
+    assert "STOPPING" in console(switched)
 
 
 def test_it_is_switched_off_while_the_vault_is_away(switched: VirtualCluster) -> None:

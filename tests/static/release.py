@@ -29,9 +29,3 @@ def build_artifact(directory: pathlib.Path) -> pathlib.Path:
     check("ansible-galaxy", "collection", "build", str(directory / "collection"), "--output-path", str(directory))
     (built,) = directory.glob("*.tar.gz")
     return built
-
-
-def unpack_artifact(directory: pathlib.Path, copy: pathlib.Path) -> None:
-    """What somebody has who installs it."""
-    copy.mkdir(parents=True)
-    shutil.unpack_archive(build_artifact(directory), copy)

@@ -9,7 +9,7 @@ import pathlib
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from tests.static.checker import BIN, ROOT, check, environment, fail
 
@@ -28,25 +28,22 @@ if __name__ == "__main__":
 WANTED_PIP = "import ansible_test._internal.python_requirements as found; print(open(found.__file__, encoding='utf-8').read())"
 
 
+def place(directory: pathlib.Path) -> pathlib.Path:
+    """Where ansible-test wants the collection to be, below this directory."""
+    return directory / "ansible_collections" / "hpc" / "virtual_cluster"
+
+
 class Sanity:
     """A run that has begun; others may check something else until it ends.
 
     Parameters
     ----------
-    directory : for the copy; outside the checkout, below which all counts as ignored by git, so that every test is skipped as passed
-    fill : makes the copy
+    directory : has a copy of the collection where `place` says; outside the checkout, below which all counts as ignored by git, so that
+        every test is skipped as passed
     programs : directory of the environment's programs
     """
 
-    def __init__(
-        self,
-        directory: pathlib.Path,
-        fill: Callable[[pathlib.Path], None],
-        programs: pathlib.Path = BIN,
-        options: Sequence[str] = (),
-    ) -> None:
-        copy = directory / "ansible_collections" / "hpc" / "virtual_cluster"
-        fill(copy)
+    def __init__(self, directory: pathlib.Path, programs: pathlib.Path = BIN, options: Sequence[str] = ()) -> None:
         seed_pip(programs)
         self._argv = [str(programs / "ansible-test"), "sanity", "--color", "no", *options]
         self._log = directory / "sanity.log"
@@ -55,7 +52,7 @@ class Sanity:
         with self._log.open("w", encoding="utf-8") as stream:
             # A group to be stopped by; a session of its own would get out of the niceness of this one.
             self._process = subprocess.Popen(
-                self._argv, cwd=copy, env=variables, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, process_group=0
+                self._argv, cwd=place(directory), env=variables, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, process_group=0
             )
 
     def finish(self) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.static.checker import ROOT, check, search_path
 from tests.static.release import copy_tree
-from tests.static.sanity import Sanity
+from tests.static.sanity import Sanity, place
 
 VENV = ROOT / ".cache" / "venv-newest"
 REQUIREMENTS = ROOT / "requirements-dev.txt"
@@ -38,4 +38,5 @@ def test_ansible_test_sanity_newest(programs: pathlib.Path, tmp_path: pathlib.Pa
     pinned = [line.split("==")[1].split()[0] for line in REQUIREMENTS.read_text(encoding="utf-8").splitlines() if "ansible-core==" in line]
     newest = max(pinned, key=lambda version: [int(part) for part in version.split(".")])
     assert newest in check(str(programs / "ansible-test"), "--version")
-    Sanity(tmp_path, copy_tree, programs).finish()
+    copy_tree(place(tmp_path))
+    Sanity(tmp_path, programs).finish()

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.static.checker import ROOT
 from tests.static.sanity import Sanity
 
@@ -12,5 +14,6 @@ def test_no_ignore_files() -> None:
     assert not list(ROOT.glob("tests/sanity/ignore-*"))
 
 
+@pytest.mark.usefixtures("artifact")
 def test_ansible_test_sanity(sanity: Sanity) -> None:
     sanity.finish()

@@ -158,10 +158,10 @@ def down() -> int:
 def distclean() -> int:
     """Remove the lab and everything it ever built."""
     lifecycle.down([])
-    if f" {CACHE}/" in Path("/proc/self/mounts").read_text():
-        raise LabError(f"something is still mounted below {CACHE}: umount it first")
     # Who makes tests ready leaves a builder behind.
     with locked(CACHE / ".rootfs.lock"):
-        shutil.rmtree(CACHE, ignore_errors=True)
+        if f" {CACHE}/" in Path("/proc/self/mounts").read_text():
+            raise LabError(f"something is still mounted below {CACHE}: umount it first")
+        shutil.rmtree(CACHE)
     print(f"removed {CACHE}")
     return 0

@@ -43,7 +43,10 @@ After=vc-lab-fabric.service
 
 
 def environment(host: str) -> dict[str, str]:
-    """What makes a program on this host see the host's adapter."""
+    """What makes a program on this host see the host's adapter.
+
+    The library makes and removes a hundred files in the program's working directory, so let that be one in memory: /run.
+    """
     return {"LD_PRELOAD": LIBRARY, "SIM_HOST": host, "IBSIM_SERVER_NAME": SERVER.address, "IBSIM_SERVER_PORT": str(PORT)}
 
 

@@ -159,7 +159,7 @@ def fabric() -> dict[str, str]:
     groups = [f"ff12:401b:{pkey}::ffff:ffff" for pkey in ("8501", "8502")]
     argvs = [["smpquery", "-G", "pkeys", guid, "1"] for guid in PORTS]
     argvs += [["env", "SIM_HOST=v10006n0", "saquery", "MCMR", "--mgid", group] for group in groups]
-    # All at once: they mostly wait for the simulator. Each makes and removes a hundred files where it stands; in memory that is cheap.
+    # All at once: they mostly wait for the simulator.
     running = [subprocess.Popen(["env", *simulated, *argv], stdout=subprocess.PIPE, text=True, cwd="/run") for argv in argvs]
     answers = [process.communicate()[0] for process in running]
     for guid, table in zip(PORTS, answers):

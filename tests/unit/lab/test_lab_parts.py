@@ -4,15 +4,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pathlib
 import re
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import yaml
-from vclab import cache, cli, controller, fabric, guest_image, inventory, layout, lifecycle, process
+from vclab import cache, cli, controller, demo, fabric, guest_image, inventory, layout, lifecycle, process
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 
@@ -167,3 +170,27 @@ def test_images_are_built_after_what_they_are_built_with_was_installed(monkeypat
     monkeypatch.setattr(cli.ready, "images", lambda: done.append("images"))
     assert cli.main(["up"]) == 0
     assert done == ["hosts up, which begins with packages", "images"]
+
+
+def test_caches_are_removed_after_the_builder_that_was_left_behind(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    caches, held, asked = tmp_path / "cache", threading.Event(), threading.Event()
+
+    def build() -> None:
+        with cache.locked(caches / ".rootfs.lock"):
+            held.set()
+            assert asked.wait(60)
+            (caches / "rootfs").mkdir()
+
+    def locked(path: pathlib.Path) -> contextlib.AbstractContextManager[None]:
+        asked.set()
+        return cache.locked(path)
+
+    monkeypatch.setattr(demo, "CACHE", caches)
+    monkeypatch.setattr(demo, "locked", locked)
+    monkeypatch.setattr(lifecycle, "down", lambda _hosts: None)
+    with ThreadPoolExecutor() as pool:
+        builder = pool.submit(build)
+        assert held.wait(60)
+        assert demo.distclean() == 0
+        builder.result()
+    assert not caches.exists()
