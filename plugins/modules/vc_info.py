@@ -240,7 +240,7 @@ def read_libvirt(only: str) -> dict[str, Any]:
 def read_fabric(only: str, file: PartitionFile, unit: str) -> dict[str, Any]:
     commands, document = Commands(), file.read()
     listed = [one for name, one in sorted(document.partitions.items()) if only in ("", name)]
-    tables = ports.read(daemon.find(commands, unit), ports.expected(([one], one) for one in listed))
+    tables = ports.Ports(daemon.find(commands, unit)).read(ports.expected(([one], one) for one in listed))
     return {"partitions": [describe(one, tables) for one in listed], "default_open": default_is_open(document)}
 
 

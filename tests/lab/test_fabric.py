@@ -114,6 +114,24 @@ def test_one_syntax_error_opens_the_fabric_and_is_refused_before(before: str) ->
     awaited(lambda: keys("hv1", A, D) == {A: {LIMITED}, D: {LIMITED}}, "the fabric is closed again", 10)
 
 
+def test_a_port_that_has_the_lid_of_another_by_now_is_found() -> None:
+    done({**FIRST, "guids": [A], "limited_guids": [B]})
+    program = (ROOT / "plugins/module_utils/fabric/query.py").read_text(encoding="utf-8")
+    variables = [f"{name}={value}" for name, value in infiniband.simulated.environment(MANAGER).items()]
+
+    def asked(lids: dict[str, int]) -> dict[str, Any]:
+        question = json.dumps({"ports": {A: [["0x8501"], []], B: [["0x0501"], []]}, "seconds": 0, "lids": lids})
+        own = infiniband.simulated.host_guid(infiniband.simulated.SERVER)
+        return json.loads(on(MANAGER, "env", *variables, "/usr/bin/python3", "-I", "-c", program, own, stdin=question))
+
+    found = asked({})
+    assert "0x8501" in found["ports"][A]
+    assert "0x0501" in found["ports"][B]
+    assert asked({A: found["lids"][B], B: found["lids"][A]}) == found
+    # One that no port has.
+    assert asked({A: 999, B: found["lids"][B]}) == found
+
+
 # Each text stands below a partition of its own, by which a look knows that OpenSM has read this file and none before it.
 READER = """
 import json, subprocess, sys, time

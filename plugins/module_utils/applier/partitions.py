@@ -15,7 +15,7 @@ from ..fabric import daemon, ports
 from ..fabric.daemon import Daemon
 from ..fabric.document import Partition
 from ..fabric.partition_file import PartitionFile
-from ..fabric.ports import Tables
+from ..fabric.ports import Ports, Tables
 from ..model.errors import VcError
 from ..planner import partition as planner
 from ..planner.partition import Fabric, Request
@@ -38,11 +38,12 @@ class PartitionActions:
         self._requests = requests
         self._wait_seconds = wait_seconds
         self._start = Fabric(file.read())
+        self._ports = Ports(running)
         self._tables: Tables = {}
 
     def plan(self) -> Plan:
         start = Fabric(self._file.read(), self._file.good())
-        self._tables = ports.read(self._daemon, planner.expected(self._requests, start))
+        self._tables = self._ports.read(planner.expected(self._requests, start))
         self._start = replace(start, tables=self._tables)
         return planner.plan_partitions(self._requests, self._start)
 
@@ -107,7 +108,7 @@ class PartitionActions:
         while True:
             left = until - time.monotonic()
             try:
-                seen = ports.read(self._daemon, planner.expected(self._requests, self._start, goals), max(0.0, left))
+                seen = self._ports.read(planner.expected(self._requests, self._start, goals), max(0.0, left))
                 break
             except VcError:
                 if left <= 0:

@@ -25,26 +25,32 @@ _OPEN = "0xffff"
 _TRIED = "reading pkey tables"
 
 
-def read(daemon: Daemon, wanted: Expected, seconds: float = 0.0) -> dict[str, Optional[list[str]]]:
-    """Ask these ports, seeing the fabric as OpenSM does; for so many seconds again those that are not as expected.
+class Ports:
+    """The ports of one fabric, seen as its OpenSM does."""
 
-    Raises VcError ``unreachable``, or ``timeout``.
-    """
-    if not wanted:
-        return {}
-    # In OpenSM's environment, so as a process; its text as an argument, because a module is an archive without files.
-    argv = [sys.executable, "-I", "-c", inspect.getsource(query), daemon.port_guid]
-    ports = {guid: [sorted(keys) for keys in wanted[guid]] for guid in sorted(wanted)}
-    question = json.dumps({"ports": ports, "seconds": seconds})
-    done = Commands(daemon.environment).run(argv, stdin=question, timeout=30 + seconds + len(wanted))
-    try:
-        answer = json.loads(done.out)
-    except ValueError:
-        answer = {"error": done.last_line}
-    if "error" in answer:
-        remedy = f"see `systemctl status {daemon.unit}` and `ibstat`; libibmad comes with infiniband-diags"
-        raise VcError("unreachable", daemon.unit, _TRIED, str(answer["error"]), remedy)
-    return {guid: answer["ports"][guid] for guid in wanted}
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._lids: dict[str, int] = {}
+
+    def read(self, wanted: Expected, seconds: float = 0.0) -> dict[str, Optional[list[str]]]:
+        """Ask these ports; for so many seconds again those that are not as expected.  Raises VcError ``unreachable``, or ``timeout``."""
+        if not wanted:
+            return {}
+        # In OpenSM's environment, so as a process; its text as an argument, because a module is an archive without files.
+        argv = [sys.executable, "-I", "-c", inspect.getsource(query), self._daemon.port_guid]
+        ports = {guid: [sorted(keys) for keys in wanted[guid]] for guid in sorted(wanted)}
+        lids = {guid: lid for guid, lid in self._lids.items() if guid in wanted}
+        question = json.dumps({"ports": ports, "seconds": seconds, "lids": lids})
+        done = Commands(self._daemon.environment).run(argv, stdin=question, timeout=30 + seconds + len(wanted))
+        try:
+            answer = json.loads(done.out)
+        except ValueError:
+            answer = {"error": done.last_line}
+        if "error" in answer:
+            remedy = f"see `systemctl status {self._daemon.unit}` and `ibstat`; libibmad comes with infiniband-diags"
+            raise VcError("unreachable", self._daemon.unit, _TRIED, str(answer["error"]), remedy)
+        self._lids.update(answer["lids"])
+        return {guid: answer["ports"][guid] for guid in wanted}
 
 
 def expected(changes: Iterable[tuple[Iterable[Partition], Optional[Partition]]]) -> Expected:

@@ -4,8 +4,8 @@
 
 It is run by `ports.read` in OpenSM's environment, which this process does not have, and imports nothing of ours.
 Argument: the GUID of the port to ask from, or empty text.  Reads JSON: ``ports``, GUID -> ``[keys that it has to have, keys that it must
-not have]``, and ``seconds`` to look again until all are so.  Prints JSON: ``ports``, GUID -> keys or null for a port that is not on the
-fabric, or ``error``.
+not have]``, ``seconds`` to look again until all are so, and ``lids``, GUID -> LID of those that are known.  Prints JSON: ``ports``, GUID ->
+keys or null for a port that is not on the fabric, and ``lids`` as they are now; or ``error``.
 
 infiniband-diags has the same as smpquery, but as a process for each port, and OpenSM's own tables (saquery) say what it wanted to write.
 """
@@ -21,10 +21,12 @@ from typing import Any, Optional
 
 _SMI, _SMI_DIRECT, _SA = 0x01, 0x81, 0x03
 _NODE_INFO, _PKEY_TABLE = 0x11, 0x16
-_BY_GUID = 2
+_BY_LID, _BY_GUID = 0, 2
+# Of NodeInfo (InfiniBand Architecture Specification, volume 1, 14.2.5.3).
+_PORT_GUID, _PARTITION_CAP = slice(20, 28), slice(28, 30)
 _KEYS_PER_BLOCK = 32
 _MOST_CARDS, _NAME_LENGTH, _MOST_PORTS = 32, 20, 10
-# libibmad's ib_portid_t and a management datagram are smaller; we never look inside the first.
+# libibmad's ib_portid_t and a management datagram are smaller; the first begins with the LID, an int.
 _ROOM = 1024
 _PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.005, 0.5
 
@@ -47,21 +49,31 @@ class Fabric:
 
     def find(self, guid: str) -> Optional[Any]:
         """Where the port is, as the subnet manager says; None when the fabric has no such port."""
+        return self._resolve(guid, _BY_GUID)
+
+    def at(self, lid: int) -> Optional[Any]:
+        """Where a LID is; asks nobody."""
+        return self._resolve(str(lid), _BY_LID)
+
+    def lid(self, where: Any) -> int:
+        return int.from_bytes(where.raw[: ctypes.sizeof(ctypes.c_int)], sys.byteorder)
+
+    def _resolve(self, name: str, kind: int) -> Optional[Any]:
         where = ctypes.create_string_buffer(_ROOM)
-        found = self._mad.ib_resolve_portid_str_via(where, guid.encode(), _BY_GUID, None, self._port) == 0
+        found = self._mad.ib_resolve_portid_str_via(where, name.encode(), kind, None, self._port) == 0
         return where if found else None
 
     def answers(self, port_guid: str) -> bool:
         """Whether the subnet manager knows our own port; always, where we were not told which one that is."""
         return not port_guid or self.find(port_guid) is not None
 
-    def keys(self, where: Any) -> Optional[list[str]]:
-        """The port's table as it is in the port, empty places included; None when the port does not answer."""
+    def keys(self, where: Any, guid: str) -> Optional[list[str]]:
+        """The port's table as it is in the port, empty places included; None when the port does not answer, or another does."""
         node = self._ask(where, _NODE_INFO, 0)
-        if node is None:
+        if node is None or int.from_bytes(node[_PORT_GUID], "big") != int(guid, 16):
             return None
         keys: list[str] = []
-        for block in range((int.from_bytes(node[28:30], "big") + _KEYS_PER_BLOCK - 1) // _KEYS_PER_BLOCK):
+        for block in range((int.from_bytes(node[_PARTITION_CAP], "big") + _KEYS_PER_BLOCK - 1) // _KEYS_PER_BLOCK):
             table = self._ask(where, _PKEY_TABLE, block)
             if table is None:
                 return None
@@ -87,20 +99,30 @@ def find_port(guid: str) -> tuple[bytes, int]:
     raise LookupError(f"this host has no InfiniBand port {guid}")
 
 
-def look(fabric: Fabric, expected: Mapping[str, Expected], seconds: float) -> dict[str, Optional[list[str]]]:
-    """The tables, once all are as expected or time is up; only ports that are not are asked again."""
+def look(
+    fabric: Fabric, expected: Mapping[str, Expected], seconds: float, lids: Mapping[str, int]
+) -> tuple[dict[str, Optional[list[str]]], dict[str, int]]:
+    """The tables, once all are as expected or time is up, and where the ports are; only ports that are not as expected are asked again.
+
+    What the subnet manager is asked makes it slower at what we wait for, so it is not asked where a port is that still answers at its LID.
+    """
     until = time.monotonic() + seconds
     pause = _PAUSE_SECONDS
-    places = {guid: fabric.find(guid) for guid in expected}
+    places = {guid: fabric.at(lids[guid]) if guid in lids else fabric.find(guid) for guid in expected}
     tables: dict[str, Optional[list[str]]] = dict.fromkeys(expected)
     waiting = [guid for guid, where in places.items() if where is not None]
+    unsure = set(lids)
     while True:
         last = time.monotonic() >= until
         for guid in waiting:
-            tables[guid] = fabric.keys(places[guid])
-        waiting = [guid for guid in waiting if not _as_expected(tables[guid], *expected[guid])]
+            tables[guid] = fabric.keys(places[guid], guid)
+            if tables[guid] is None and guid in unsure:
+                places[guid] = fabric.find(guid)
+                tables[guid] = fabric.keys(places[guid], guid) if places[guid] is not None else None
+        unsure.clear()
+        waiting = [guid for guid in waiting if places[guid] is not None and not _as_expected(tables[guid], *expected[guid])]
         if not waiting or last:
-            return tables
+            return tables, {guid: fabric.lid(where) for guid, where in places.items() if where is not None}
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
@@ -109,16 +131,18 @@ def _as_expected(table: Optional[list[str]], present: Sequence[str], absent: Seq
     return table is not None and set(present) <= set(table) and not set(absent) & set(table)
 
 
-def main(port_guid: str, expected: Mapping[str, Expected], seconds: float) -> dict[str, Any]:
+def main(port_guid: str, expected: Mapping[str, Expected], seconds: float, lids: Mapping[str, int]) -> dict[str, Any]:
     try:
         fabric = Fabric(port_guid)
     except (OSError, LookupError) as error:
         return {"error": str(error)}
     # No answer about any other port means anything when the subnet manager does not know its own, before and after.
-    tables = look(fabric, expected, seconds) if fabric.answers(port_guid) else {}
-    return {"ports": tables} if fabric.answers(port_guid) else {"error": f"the subnet manager does not answer on port {port_guid}"}
+    tables, places = look(fabric, expected, seconds, lids) if fabric.answers(port_guid) else ({}, {})
+    if not fabric.answers(port_guid):
+        return {"error": f"the subnet manager does not answer on port {port_guid}"}
+    return {"ports": tables, "lids": places}
 
 
 if __name__ == "__main__":
     asked = json.load(sys.stdin)
-    json.dump(main(sys.argv[1], asked["ports"], asked["seconds"]), sys.stdout)
+    json.dump(main(sys.argv[1], asked["ports"], asked["seconds"], asked["lids"]), sys.stdout)
