@@ -30,7 +30,8 @@ def main(reader: str, file: str, text: str, pid: str, port: str, key: str, guids
     places = {guid: fabric.find(guid) for guid in lacking}
     until = time.monotonic() + SECONDS
     while lacking and time.monotonic() < until:
-        lacking = [guid for guid in lacking if key not in (fabric.keys(places[guid], guid) or ())]
+        tables = {guid: fabric.table(places[guid]) for guid in lacking}
+        lacking = [guid for guid, table in tables.items() if table is None or key not in table[1]]
         time.sleep(0.02)
     print(f"{len(lacking)} ports lack the key")
     return 1 if lacking else 0

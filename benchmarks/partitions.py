@@ -118,7 +118,7 @@ def _start() -> str:
     last = guid(2 * HCAS - 1)
     until = time.monotonic() + READY_SECONDS
     # The default partition is at every port once OpenSM has configured it.
-    asked = json.dumps({"ports": {last: [["0x7fff"], []]}, "seconds": READY_SECONDS, "lids": {}})
+    asked = json.dumps({"ports": {last: [["0x7fff"], []]}, "seconds": READY_SECONDS, "places": {}})
     look = ["env", *SEES, "/usr/bin/python3", "-I", f"{PLACE}/query.py", MANAGER]
     while "0x7fff" not in attempt(HOST, *look, stdin=asked, timeout=2 * READY_SECONDS).stdout:
         if time.monotonic() > until:

@@ -119,17 +119,20 @@ def test_a_port_that_has_the_lid_of_another_by_now_is_found() -> None:
     program = (ROOT / "plugins/module_utils/fabric/query.py").read_text(encoding="utf-8")
     variables = [f"{name}={value}" for name, value in infiniband.simulated.environment(MANAGER).items()]
 
-    def asked(lids: dict[str, int]) -> dict[str, Any]:
-        question = json.dumps({"ports": {A: [["0x8501"], []], B: [["0x0501"], []]}, "seconds": 0, "lids": lids})
+    def asked(places: dict[str, Any]) -> dict[str, Any]:
+        question = json.dumps({"ports": {A: [["0x8501"], []], B: [["0x0501"], []]}, "seconds": 0, "places": places})
         own = infiniband.simulated.host_guid(infiniband.simulated.SERVER)
         return json.loads(on(MANAGER, "env", *variables, "/usr/bin/python3", "-I", "-c", program, own, stdin=question))
 
     found = asked({})
     assert "0x8501" in found["ports"][A]
     assert "0x0501" in found["ports"][B]
-    assert asked({A: found["lids"][B], B: found["lids"][A]}) == found
+    (lid_of_a, port_of_a), (lid_of_b, port_of_b) = found["places"][A], found["places"][B]
+    assert [port_of_a, port_of_b] == [A, B]
+    assert asked(found["places"]) == found
+    assert asked({A: [lid_of_b, A], B: [lid_of_a, B]}) == found
     # One that no port has.
-    assert asked({A: 999, B: found["lids"][B]}) == found
+    assert asked({A: [999, A], B: found["places"][B]}) == found
 
 
 # Each text stands below a partition of its own, by which a look knows that OpenSM has read this file and none before it.

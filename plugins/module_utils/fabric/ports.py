@@ -30,7 +30,7 @@ class Ports:
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
-        self._lids: dict[str, int] = {}
+        self._places: dict[str, query.Place] = {}
 
     def read(self, wanted: Expected, seconds: float = 0.0) -> dict[str, Optional[list[str]]]:
         """Ask these ports; for so many seconds again those that are not as expected.  Raises VcError ``unreachable``, or ``timeout``."""
@@ -39,8 +39,8 @@ class Ports:
         # In OpenSM's environment, so as a process; its text as an argument, because a module is an archive without files.
         argv = [sys.executable, "-I", "-c", inspect.getsource(query), self._daemon.port_guid]
         ports = {guid: [sorted(keys) for keys in wanted[guid]] for guid in sorted(wanted)}
-        lids = {guid: lid for guid, lid in self._lids.items() if guid in wanted}
-        question = json.dumps({"ports": ports, "seconds": seconds, "lids": lids})
+        places = {guid: place for guid, place in self._places.items() if guid in wanted}
+        question = json.dumps({"ports": ports, "seconds": seconds, "places": places})
         done = Commands(self._daemon.environment).run(argv, stdin=question, timeout=30 + seconds + len(wanted))
         try:
             answer = json.loads(done.out)
@@ -49,7 +49,7 @@ class Ports:
         if "error" in answer:
             remedy = f"see `systemctl status {self._daemon.unit}` and `ibstat`; libibmad comes with infiniband-diags"
             raise VcError("unreachable", self._daemon.unit, _TRIED, str(answer["error"]), remedy)
-        self._lids.update(answer["lids"])
+        self._places.update(answer["places"])
         return {guid: answer["ports"][guid] for guid in wanted}
 
 

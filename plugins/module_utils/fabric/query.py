@@ -4,8 +4,9 @@
 
 It is run by `ports.read` in OpenSM's environment, which this process does not have, and imports nothing of ours.
 Argument: the GUID of the port to ask from, or empty text.  Reads JSON: ``ports``, GUID -> ``[keys that it has to have, keys that it must
-not have]``, ``seconds`` to look again until all are so, and ``lids``, GUID -> LID of those that are known.  Prints JSON: ``ports``, GUID ->
-keys or null for a port that is not on the fabric, and ``lids`` as they are now; or ``error``.
+not have]``, ``seconds`` to look again until all are so, and ``places``, GUID -> ``[LID, GUID of the port that answers there]`` of those
+that are known.  Prints JSON: ``ports``, GUID -> keys or null for a port that is not on the fabric, and ``places`` as they are now; or
+``error``.
 
 infiniband-diags has the same as smpquery, but as a process for each port, and OpenSM's own tables (saquery) say what it wanted to write.
 """
@@ -32,6 +33,10 @@ _PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.005, 0.5
 
 # Keys that a port has to have, and keys that it must not have.
 Expected = Sequence[Sequence[str]]
+# GUID of the port that answers, and its keys.
+Table = tuple[str, list[str]]
+# LID, and GUID of the port that answers there.
+Place = tuple[int, str]
 
 
 class Fabric:
@@ -67,10 +72,10 @@ class Fabric:
         """Whether the subnet manager knows our own port; always, where we were not told which one that is."""
         return not port_guid or self.find(port_guid) is not None
 
-    def keys(self, where: Any, guid: str) -> Optional[list[str]]:
-        """The port's table as it is in the port, empty places included; None when the port does not answer, or another does."""
+    def table(self, where: Any) -> Optional[Table]:
+        """GUID of the port that answers there, and its table as it is in the port, empty places included; None without an answer."""
         node = self._ask(where, _NODE_INFO, 0)
-        if node is None or int.from_bytes(node[_PORT_GUID], "big") != int(guid, 16):
+        if node is None:
             return None
         keys: list[str] = []
         for block in range((int.from_bytes(node[_PARTITION_CAP], "big") + _KEYS_PER_BLOCK - 1) // _KEYS_PER_BLOCK):
@@ -78,7 +83,7 @@ class Fabric:
             if table is None:
                 return None
             keys += [f"0x{int.from_bytes(table[place : place + 2], 'big'):04x}" for place in range(0, 2 * _KEYS_PER_BLOCK, 2)]
-        return keys
+        return f"0x{int.from_bytes(node[_PORT_GUID], 'big'):016x}", keys
 
     def _ask(self, where: Any, attribute: int, modifier: int) -> Optional[bytes]:
         buffer = ctypes.create_string_buffer(_ROOM)
@@ -100,29 +105,31 @@ def find_port(guid: str) -> tuple[bytes, int]:
 
 
 def look(
-    fabric: Fabric, expected: Mapping[str, Expected], seconds: float, lids: Mapping[str, int]
-) -> tuple[dict[str, Optional[list[str]]], dict[str, int]]:
-    """The tables, once all are as expected or time is up, and where the ports are; only ports that are not as expected are asked again.
+    fabric: Fabric, expected: Mapping[str, Expected], seconds: float, known: Mapping[str, Place]
+) -> tuple[dict[str, Optional[list[str]]], dict[str, Place]]:
+    """The tables, once all are as expected or time is up, and where they are; only ports that are not as expected are asked again.
 
-    What the subnet manager is asked makes it slower at what we wait for, so it is not asked where a port is that still answers at its LID.
+    What the subnet manager is asked makes it slower at what we wait for. So it is not asked for a place that is known, as long as the same
+    port answers there. That port may have another GUID than we ask for: a virtual function's is answered for by the adapter's own.
     """
     until = time.monotonic() + seconds
     pause = _PAUSE_SECONDS
-    places = {guid: fabric.at(lids[guid]) if guid in lids else fabric.find(guid) for guid in expected}
-    tables: dict[str, Optional[list[str]]] = dict.fromkeys(expected)
+    places = {guid: (fabric.at(known[guid][0]) if guid in known else None) or fabric.find(guid) for guid in expected}
+    found: dict[str, Optional[Table]] = dict.fromkeys(expected)
     waiting = [guid for guid, where in places.items() if where is not None]
-    unsure = set(lids)
+    unsure = dict(known)
     while True:
         last = time.monotonic() >= until
         for guid in waiting:
-            tables[guid] = fabric.keys(places[guid], guid)
-            if tables[guid] is None and guid in unsure:
+            found[guid] = table = fabric.table(places[guid])
+            if guid in unsure and (table is None or table[0] != unsure[guid][1]):
                 places[guid] = fabric.find(guid)
-                tables[guid] = fabric.keys(places[guid], guid) if places[guid] is not None else None
+                found[guid] = fabric.table(places[guid]) if places[guid] is not None else None
         unsure.clear()
+        tables = {guid: table and table[1] for guid, table in found.items()}
         waiting = [guid for guid in waiting if places[guid] is not None and not _as_expected(tables[guid], *expected[guid])]
         if not waiting or last:
-            return tables, {guid: fabric.lid(where) for guid, where in places.items() if where is not None}
+            return tables, {guid: (fabric.lid(places[guid]), table[0]) for guid, table in found.items() if table is not None}
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
@@ -131,18 +138,18 @@ def _as_expected(table: Optional[list[str]], present: Sequence[str], absent: Seq
     return table is not None and set(present) <= set(table) and not set(absent) & set(table)
 
 
-def main(port_guid: str, expected: Mapping[str, Expected], seconds: float, lids: Mapping[str, int]) -> dict[str, Any]:
+def main(port_guid: str, expected: Mapping[str, Expected], seconds: float, known: Mapping[str, Place]) -> dict[str, Any]:
     try:
         fabric = Fabric(port_guid)
     except (OSError, LookupError) as error:
         return {"error": str(error)}
     # No answer about any other port means anything when the subnet manager does not know its own, before and after.
-    tables, places = look(fabric, expected, seconds, lids) if fabric.answers(port_guid) else ({}, {})
+    tables, places = look(fabric, expected, seconds, known) if fabric.answers(port_guid) else ({}, {})
     if not fabric.answers(port_guid):
         return {"error": f"the subnet manager does not answer on port {port_guid}"}
-    return {"ports": tables, "lids": places}
+    return {"ports": tables, "places": places}
 
 
 if __name__ == "__main__":
     asked = json.load(sys.stdin)
-    json.dump(main(sys.argv[1], asked["ports"], asked["seconds"], asked["lids"]), sys.stdout)
+    json.dump(main(sys.argv[1], asked["ports"], asked["seconds"], asked["places"]), sys.stdout)
